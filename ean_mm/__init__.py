@@ -1,0 +1,27 @@
+"""EAN-MM: shared attention in OpenMMLab's ResNets, and a search for where to plug it.
+
+Importing the package registers its modules in mmengine's root registries, so that their
+bare names resolve from the scopes of mmpretrain, mmdet and mmseg alike:
+
+    custom_imports = dict(imports=['ean_mm'])
+"""
+
+from ean_mm.compat import allow_mmengine_checkpoints
+from ean_mm.datasets import DigitsDataset, HeldOutSplit
+from ean_mm.errors import EANError
+from ean_mm.hooks import EANSearchHook, MaskHook, RichProgressHook, SupernetHook
+from ean_mm.mask import Mask
+from ean_mm.models import (
+    CBAMAttention, DIAAttention, EANResNet, EANResNetCIFAR, ECAAttention, SEAttention,
+    SGEAttention, SPAAttention)
+from ean_mm.search import RLController
+from ean_mm.version import __version__
+
+allow_mmengine_checkpoints()
+
+__all__ = [
+    'CBAMAttention', 'DIAAttention', 'DigitsDataset', 'EANError', 'EANResNet',
+    'EANResNetCIFAR', 'EANSearchHook', 'ECAAttention', 'HeldOutSplit', 'Mask',
+    'MaskHook', 'RLController', 'RichProgressHook', 'SEAttention', 'SGEAttention',
+    'SPAAttention', 'SupernetHook', '__version__'
+]

@@ -1,0 +1,6 @@
+"""Data sets of the search and of the demo."""
+
+from ean_mm.datasets.digits import DigitsDataset
+from ean_mm.datasets.held_out import HeldOutSplit
+
+__all__ = ['DigitsDataset', 'HeldOutSplit']

@@ -1,0 +1,104 @@
+"""Hold images out of a training set, to reward masks on."""
+
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+from mmengine.registry import DATASETS
+
+from ean_mm.errors import EANError
+
+
+@DATASETS.register_module()
+class HeldOutSplit:
+    """One side of a seeded split of a training set.
+
+    The supernet trains on one side (``held_out=False``) and masks are rewarded on the
+    other (``held_out=True``), so that the search never sees the test set. Both sides
+    name the same data set and split, each with the pipeline it needs.
+
+    Args:
+        dataset: Config of the training set: any mmengine ``BaseDataset``.
+        held_out: Which side this is.
+        num_per_class: Number of images of each class to hold out; needs a
+            classification data set.
+        num_images: Number of images to hold out regardless of class, for detection
+            and segmentation. Give one of the two numbers.
+        seed: Seed of the split.
+
+    Raises:
+        ValueError: Not exactly one number given, or more images asked for than there
+            are.
+    """
+
+    def __init__(
+        self,
+        dataset: Dict[str, Any],
+        held_out: bool,
+        num_per_class: Optional[int] = None,
+        num_images: Optional[int] = None,
+        seed: int = 0,
+    ) -> None:
+        if (num_per_class is None) == (num_images is None):
+            raise EANError('HeldOutSplit takes either num_per_class or num_images')
+        self.dataset = DATASETS.build(dataset)
+        self.dataset.full_init()
+        rng = np.random.default_rng(seed)
+        if num_per_class is not None:
+            chosen = _choose_per_class(self.dataset, num_per_class, rng)
+        else:
+            chosen = _choose(np.arange(len(self.dataset)), num_images, rng, 'data set')
+        if not held_out:
+            chosen = np.setdiff1d(np.arange(len(self.dataset)), chosen)
+        self.indices: List[int] = sorted(chosen.tolist())
+        self.dataset.get_subset_(self.indices)
+
+    @property
+    def metainfo(self) -> Dict[str, Any]:
+        """Meta information of the data set, its classes among it."""
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """Do nothing: the split has needed the annotations already."""
+
+    def get_data_info(self, index: int) -> Dict[str, Any]:
+        """Return the annotation of an image."""
+        return self.dataset.get_data_info(index)
+
+    def get_gt_labels(self) -> np.ndarray:
+        """Return the class of every image of a classification data set."""
+        return self.dataset.get_gt_labels()
+
+    def get_cat_ids(self, index: int) -> List[int]:
+        """Return the classes of an image."""
+        return self.dataset.get_cat_ids(index)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+def _choose_per_class(
+    dataset: Any, number: int, rng: np.random.Generator
+) -> np.ndarray:
+    if not hasattr(dataset, 'get_gt_labels'):
+        raise EANError(
+            f'{type(dataset).__name__} has no class for each image; hold out '
+            'num_images instead of num_per_class')
+    labels = np.asarray(dataset.get_gt_labels())
+    names = dataset.metainfo.get('classes', range(labels.max() + 1))
+    return np.concatenate([
+        _choose(np.flatnonzero(labels == label), number, rng, f'class {names[label]!r}')
+        for label in np.unique(labels)
+    ])
+
+
+def _choose(
+    indices: np.ndarray, number: int, rng: np.random.Generator, where: str
+) -> np.ndarray:
+    if not 0 < number < len(indices):
+        raise EANError(
+            f'cannot hold {number} images out of the {len(indices)} of {where}; some '
+            'must be left on either side')
+    return rng.choice(indices, number, replace=False)

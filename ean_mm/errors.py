@@ -1,0 +1,9 @@
+"""The one exception that EAN-MM raises for a mistake of its user's."""
+
+
+class EANError(ValueError):
+    """A mistake that the user can mend.
+
+    Its message is one line that says what is wrong and how to mend it; the command
+    line tools print that line instead of a traceback and exit with status 1.
+    """

@@ -1,0 +1,57 @@
+"""Keep masks with the checkpoints and configs of the runs that used them."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ean_mm.search.space import masked_modules
+
+
+@HOOKS.register_module()
+class MaskHook(Hook):
+    """Writes the model's masks into checkpoints and the dumped config.
+
+    A checkpoint's ``meta['ean_mm']['masks']`` has the mask of each masked module; the
+    config in the work dir has the bits in place of a path, so that it stands alone. A
+    checkpoint that was trained with another mask is loaded with a warning, unless it
+    is a supernet's, which is made for all masks.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        for name, module in masked_modules(runner.model).items():
+            node = _config_of(runner.cfg.get('model'), name)
+            if node is not None:
+                node['mask'] = str(module.mask)
+        runner.dump_config()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        checkpoint['meta'].setdefault('ean_mm', {})['masks'] = {
+            name: str(module.mask)
+            for name, module in masked_modules(runner.model).items()
+        }
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        stored = checkpoint.get('meta', {}).get('ean_mm', {})
+        if stored.get('supernet'):
+            return
+        for name, module in masked_modules(runner.model).items():
+            trained = stored.get('masks', {}).get(name)
+            if trained not in (None, str(module.mask)):
+                runner.logger.warning(
+                    f'the checkpoint was trained with the mask {trained} in {name}, '
+                    f'which is set to {module.mask} now; to use the former, pass '
+                    f'--cfg-options model.{name}.mask={trained}')
+
+
+def _config_of(node: Any, name: str) -> Any:
+    """Return the config node of the module with a dotted name, None if unclear."""
+    for part in name.split('.'):
+        if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, dict) and part in node:
+            node = node[part]
+        else:
+            return None
+    return node if isinstance(node, dict) and 'type' in node else None

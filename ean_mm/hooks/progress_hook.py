@@ -1,0 +1,86 @@
+"""Progress bars for training and search."""
+
+from typing import Any, Optional
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.progress import (
+    BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn)
+
+from ean_mm.search.search import MaskSearch
+from ean_mm.search.storage import Record
+
+
+@HOOKS.register_module()
+class RichProgressHook(Hook):
+    """Shows a bar with the remaining time for training and one for the search.
+
+    Args:
+        description: What is being trained, at the left of the bar.
+        console: Where to draw; a new one by default.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self, description: str = 'training', console: Optional[Console] = None
+    ) -> None:
+        self.description = description
+        self.console = console or Console()
+        self.progress: Optional[Progress] = None
+        self.task: Optional[TaskID] = None
+
+    def _start(self, description: str, total: int, completed: int = 0) -> None:
+        self._stop()
+        if not is_main_process():
+            return
+        self.progress = Progress(
+            TextColumn('{task.description:<24}'), BarColumn(bar_width=24),
+            TextColumn('{task.completed:>5.0f}/{task.total:.0f}'), TimeElapsedColumn(),
+            TextColumn('eta'), TimeRemainingColumn(), TextColumn('{task.fields[facts]}'),
+            console=self.console)
+        self.task = self.progress.add_task(
+            description, total=total, completed=completed, facts='')
+        self.progress.start()
+
+    def _update(self, completed: int, facts: str = '') -> None:
+        if self.progress is not None:
+            self.progress.update(self.task, completed=completed, facts=facts)
+
+    def _stop(self) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+    def before_train(self, runner: Runner) -> None:
+        if runner.max_iters > runner.iter:
+            self._start(self.description, runner.max_iters, runner.iter)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None,
+        outputs: Optional[dict] = None
+    ) -> None:
+        loss = outputs.get('loss') if outputs else None
+        facts = '' if loss is None else f'loss {float(loss):.3f}'
+        self._update(runner.iter + 1, facts)
+
+    def before_search(self, runner: Runner, search: MaskSearch) -> None:
+        self._start('mask search', search.searcher.num_steps)
+
+    def after_search_step(self, runner: Runner, record: Record) -> None:
+        best = record['best']
+        reward = sum(entry['reward'] for entry in record['masks']) / len(record['masks'])
+        self._update(
+            min(record['step'] + 1, int(self.progress.tasks[0].total))
+            if self.progress else 0,
+            f'reward {reward:.2f}  best {best["reward"]:.2f} '
+            f'{" ".join(best["mask"].values())}  known {record["known_share"]:.0%}')
+
+    def after_train(self, runner: Runner) -> None:
+        self._stop()  # of lowest priority: the search hook has searched by now
+
+    def after_run(self, runner: Runner) -> None:
+        self._stop()

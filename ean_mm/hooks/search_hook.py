@@ -1,0 +1,185 @@
+"""Search the mask once the supernet is trained."""
+
+import copy
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from mmengine.dist import broadcast, is_main_process
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, TASK_UTILS
+from mmengine.runner import Runner
+
+from ean_mm.errors import EANError
+from ean_mm.search.calibration import BNCalibration, draw_batches
+from ean_mm.search.evaluator import MaskEvaluator
+from ean_mm.search.reward import Reward
+from ean_mm.search.search import Evaluation, MaskSearch
+from ean_mm.search.space import SearchSpace
+from ean_mm.search.storage import Record, SearchStorage
+
+
+@HOOKS.register_module()
+class EANSearchHook(Hook):
+    """Searches the masks of the model after training.
+
+    With ``max_epochs=0`` and ``load_from`` it searches a supernet that has been trained
+    before. In the work dir it writes ``search/history.jsonl`` (a line for each step),
+    ``search/state.pth`` (to resume from) and at the end one ``mask_NAME.json`` for each
+    masked module, to which the model is then set. Scalars go to the runner's
+    visualizer as ``search/*``. Other hooks may listen: ``before_search(runner,
+    search)``, ``after_search_step(runner, record)`` and ``after_search(runner, best,
+    mask_files)`` are called on all that have them.
+
+    Args:
+        searcher: Config of the searcher.
+        reward: Arguments of :class:`ean_mm.search.Reward`.
+        dataloader: Config of the loader of the reward set; the validation loader by
+            default. It should hold images that the supernet was not trained on, and
+            none of the test set.
+        evaluator: Config of the metrics; the validation evaluator by default.
+        calibration_batches: Re-estimate the batch norm statistics on this many
+            training batches before a mask is rewarded; 0 to use the supernet's.
+        resume: Continue the search in the work dir; None to do so if the runner
+            resumes.
+        seed: Seed of the search; the runner's by default.
+        log_interval: Steps between two lines of the log.
+    """
+
+    def __init__(
+        self,
+        searcher: Optional[Dict[str, Any]] = None,
+        reward: Optional[Dict[str, Any]] = None,
+        dataloader: Optional[Dict[str, Any]] = None,
+        evaluator: Any = None,
+        calibration_batches: int = 0,
+        resume: Optional[bool] = None,
+        seed: Optional[int] = None,
+        log_interval: int = 10,
+    ) -> None:
+        self.searcher = searcher or dict(type='RLController')
+        self.reward = Reward(**(reward or {}))
+        self.dataloader = dataloader
+        self.evaluator = evaluator
+        self.calibration_batches = calibration_batches
+        self.resume = resume
+        self.seed = seed
+        self.log_interval = log_interval
+
+    def before_train(self, runner: Runner) -> None:
+        # What would stop the search stops the run before hours of training.
+        SearchSpace(runner.model)
+        if self.dataloader is None and runner.val_loop is None:
+            raise EANError(
+                'EANSearchHook has no reward set: give it a dataloader and an '
+                'evaluator, or the config a val_dataloader')
+
+    def after_train(self, runner: Runner) -> None:
+        if runner.iter == 0 and not runner._has_loaded:
+            runner.logger.warning(
+                'the search runs on untrained weights: nothing was trained and '
+                'load_from names no supernet')
+        _synchronize(runner.model)
+        space = SearchSpace(runner.model)
+        evaluator = self._build_evaluator(runner, space)
+        seed = runner.seed if self.seed is None else self.seed
+        searcher = TASK_UTILS.build(
+            dict(self.searcher, num_bits=space.num_bits, seed=seed))
+        self._started, self._first_step = time.time(), None
+        search = MaskSearch(
+            space, searcher, evaluator, self.reward,
+            SearchStorage(Path(runner.work_dir) / 'search'),
+            on_step=lambda record: self._report(runner, searcher.num_steps, record))
+        runner.call_hook('before_search', search=search)
+        runner.logger.info(
+            f'Searching {space.num_bits} bits in {", ".join(space.modules)} on '
+            f'{len(evaluator.dataset)} reward images, {searcher.num_steps} steps')
+        resume = runner._resume if self.resume is None else self.resume
+        best = search.run(resume=resume)
+        if evaluator.calibration is not None:
+            evaluator.calibration.restore()
+        files = self._write_masks(runner, search, best)
+        runner.call_hook('after_search', best=best, mask_files=files)
+
+    def _build_evaluator(self, runner: Runner, space: SearchSpace) -> MaskEvaluator:
+        if self.dataloader is None:
+            dataloader = runner.val_loop.dataloader
+        else:
+            dataloader = runner.build_dataloader(self.dataloader, seed=runner.seed)
+        if self.evaluator is None:
+            metrics = copy.deepcopy(runner.val_loop.evaluator)
+        else:
+            metrics = runner.build_evaluator(self.evaluator)
+        calibration = None
+        if self.calibration_batches:
+            calibration = BNCalibration(
+                runner.model,
+                draw_batches(runner.train_dataloader, self.calibration_batches))
+        return MaskEvaluator(
+            runner.model, space, dataloader, metrics, calibration,
+            fp16=getattr(runner.val_loop, 'fp16', False))
+
+    def _report(self, runner: Runner, num_steps: int, record: Record) -> None:
+        """Log a finished step."""
+        step, best, entries = record['step'], record['best'], record['masks']
+        reward = sum(entry['reward'] for entry in entries) / len(entries)
+        runner.visualizer.add_scalars({
+            'search/reward': reward,
+            'search/metric': sum(entry['metric'] for entry in entries) / len(entries),
+            'search/best_reward': best['reward'],
+            'search/known_share': record['known_share'],
+            **{f'search/{key}': record[key]
+               for key in ('loss', 'curiosity', 'baseline') if key in record},
+        }, step=step)
+        runner.call_hook('after_search_step', record=record)
+        if self._first_step is None:
+            self._first_step = step
+        if (step + 1) % self.log_interval == 0 or step + 1 >= num_steps:
+            elapsed = time.time() - self._started
+            done = step + 1 - self._first_step
+            eta = elapsed / done * max(num_steps - step - 1, 0)
+            runner.logger.info(
+                f'Search [{min(step + 1, num_steps)}/{num_steps}]  '
+                f'reward: {reward:.2f}  best: {best["reward"]:.2f} '
+                f'({_show(best["mask"])})  known: {record["known_share"]:.0%}  '
+                f'eta: {time.strftime("%H:%M:%S", time.gmtime(eta))}')
+
+    def _write_masks(
+        self, runner: Runner, search: MaskSearch, best: Evaluation
+    ) -> List[Path]:
+        """Write one mask file for each masked module."""
+        files = []
+        facts = search.space.describe()
+        for name, mask in search.space.split(best.bits).items():
+            path = Path(runner.work_dir) / f'mask_{name}.json'
+            files.append(path)
+            if is_main_process():
+                mask.to_file(
+                    path,
+                    network=facts[name]['network'],
+                    attention=facts[name]['attention'],
+                    reward=best.reward,
+                    accuracy=best.metric,
+                    found_by=dict(
+                        searcher=self.searcher['type'],
+                        settings=search.searcher.describe(),
+                        metric=self.reward.metric,
+                        reward_images=len(search.evaluator.dataset),
+                        masks_evaluated=len(search.evaluations),
+                        module=name,
+                        experiment=runner.experiment_name))
+            runner.logger.info(f'Mask of {name}: {mask}, written to {path}')
+        return files
+
+
+def _show(masks: Dict[str, str]) -> str:
+    return ', '.join(masks.values())
+
+
+def _synchronize(model: Any) -> None:
+    """Give all ranks rank 0's weights and buffers.
+
+    Running statistics differ between ranks after distributed training.
+    """
+    for tensor in model.state_dict().values():
+        broadcast(tensor, src=0)

@@ -1,0 +1,208 @@
+"""What the command line tools do to a config before the Runner gets it."""
+
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Optional, Tuple
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+from mmengine.runner.checkpoint import find_latest_checkpoint
+
+from ean_mm.errors import EANError
+
+
+def explain_errors(main: Callable[[], None]) -> None:
+    """Run a tool; end with one line and status 1 on a mistake of the user's."""
+    try:
+        main()
+    except EANError as error:
+        # mmengine's registries wrap an error once for every module being built.
+        innermost = error
+        while isinstance(innermost.__context__, EANError):
+            innermost = innermost.__context__
+        sys.exit(f'error: {innermost}')
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def load_config(path: str, options: Optional[dict], data_root: Optional[str]) -> Config:
+    """Read a config and override it from the command line.
+
+    Args:
+        path: The config file.
+        options: What ``--cfg-options`` sets.
+        data_root: Folder to read every data set from, None to keep the config's.
+
+    Raises:
+        ValueError: There is no such file, or it is no config.
+    """
+    if not Path(path).is_file():
+        raise EANError(f'there is no config file {path}')
+    try:
+        cfg = Config.fromfile(path)
+        if options is not None:
+            cfg.merge_from_dict(options)
+    except (OSError, SyntaxError, KeyError, TypeError, IndexError) as error:
+        raise EANError(f'config {path} cannot be read: {_one_line(error)}') from error
+    if data_root is not None:
+        for _, dataset in _datasets(cfg):
+            dataset['data_root'] = data_root
+    return cfg
+
+
+def enable_amp(cfg: Config) -> None:
+    """Train with automatic mixed precision.
+
+    Raises:
+        ValueError: There is no GPU, or the optimizer wrapper is a special one.
+    """
+    if not torch.cuda.is_available():
+        raise EANError('--amp needs a GPU and there is none; train without it')
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise EANError(f'--amp does not work with optim_wrapper.type={kind!r}')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def set_resume(cfg: Config, resume: Optional[str]) -> None:
+    """Resume training and the search.
+
+    Args:
+        cfg: Config with its ``work_dir``.
+        resume: Path of a checkpoint, ``'auto'`` for the latest one in the work dir,
+            None not to resume. If there is none to resume from, ``load_from`` still
+            counts, and a stored search goes on.
+
+    Raises:
+        ValueError: The checkpoint does not hold a training run.
+    """
+    if resume is None:
+        return
+    for hook in cfg.get('custom_hooks') or []:
+        if hook.get('type') == 'EANSearchHook':
+            hook['resume'] = True
+    if resume == 'auto':
+        resume = find_latest_checkpoint(cfg.work_dir)
+    if resume is None:
+        source = cfg.get('load_from') or 'initial weights'
+        print(f'no checkpoint to resume from in {cfg.work_dir}; starting from {source}')
+        return
+    content = read_checkpoint(resume)
+    if not isinstance(content, dict) or not {'meta', 'optimizer'} <= content.keys():
+        raise EANError(
+            f'{resume} holds weights but no training run to resume; start from it with '
+            f'--cfg-options load_from={resume} instead')
+    cfg.resume, cfg.load_from = True, resume
+
+
+def read_checkpoint(path: str) -> Any:
+    """Open a local checkpoint without executing anything in it.
+
+    Tensors stay on disk until they are used.
+
+    Raises:
+        ValueError: It is missing or unreadable.
+    """
+    if not Path(path).is_file():
+        raise EANError(f'there is no checkpoint {path}')
+    try:
+        try:
+            return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        except RuntimeError:  # saved before PyTorch 1.6, which cannot be mapped
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
+        raise EANError(
+            f'checkpoint {path} is damaged, or holds more than weights and numbers: '
+            f'{_one_line(error)}') from error
+
+
+def check(cfg: Config, loaders: Tuple[str, ...]) -> None:
+    """Check what would otherwise fail late or in many lines.
+
+    Args:
+        cfg: The config.
+        loaders: Names of the data loaders that will be used.
+
+    Raises:
+        ValueError: A data folder or the checkpoint is missing or unreadable.
+    """
+    for loader, dataset in _datasets(cfg, loaders):
+        _check_data(loader, dataset)
+    path = cfg.get('load_from')
+    if path and '://' not in path:
+        read_checkpoint(path)
+
+
+def prepare_distributed(cfg: Config) -> None:
+    """Make ``--launcher pytorch`` work on machines without a GPU, with gloo.
+
+    Raises:
+        ValueError: Another launcher without a GPU.
+    """
+    if cfg.get('launcher', 'none') == 'none' or torch.cuda.is_available():
+        return
+    if cfg.launcher != 'pytorch':
+        raise EANError(f'--launcher {cfg.launcher} needs GPUs; without, use pytorch')
+    if 'RANK' not in os.environ:
+        raise EANError(
+            '--launcher pytorch needs torchrun: tools/dist_train.sh CONFIG NUM_PROCESSES')
+    # mmengine would call torch.cuda.set_device; it leaves an existing group alone.
+    torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=True)
+
+
+def _datasets(
+    cfg: Any, loaders: Optional[Tuple[str, ...]] = None
+) -> Iterator[Tuple[str, dict]]:
+    """Yield every data set config with a ``data_root``, and the loader it is in."""
+    for name in loaders or ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for dataset in _with_data_root(cfg.get(name)):
+            yield name, dataset
+    if loaders is None or 'train_dataloader' in loaders:
+        for hook in cfg.get('custom_hooks') or []:
+            for dataset in _with_data_root(hook.get('dataloader')):
+                yield f'{hook["type"]}.dataloader', dataset
+
+
+def _with_data_root(node: Any) -> List[dict]:
+    if isinstance(node, dict):
+        found = [node] if 'data_root' in node else []
+        return found + [each for key in node for each in _with_data_root(node[key])]
+    if isinstance(node, (list, tuple)):
+        return [each for item in node for each in _with_data_root(item)]
+    return []
+
+
+def _check_data(loader: str, dataset: dict) -> None:
+    root = str(dataset['data_root'] or '')
+    if '://' in root or root.startswith('s3:') or _downloads(dataset):
+        return
+    prefix = dataset.get('data_prefix') or ''
+    prefixes = prefix.values() if isinstance(prefix, dict) else [prefix]
+    for part in [*prefixes, dataset.get('ann_file') or '']:
+        path = Path(root, part)
+        if part and '://' not in part and not path.exists() or not Path(root).exists():
+            raise EANError(
+                f'the data for {loader} is missing: there is no '
+                f'{path if Path(root).exists() else root}; put it there or name its '
+                'folder with --data-root DIR')
+
+
+def _downloads(dataset: dict) -> bool:
+    """Whether a data set fetches itself, as mmpretrain's CIFAR10 does."""
+    cls = DATASETS.get(dataset.get('type', ''))
+    return cls is not None and hasattr(cls, 'url') and dataset.get('download', True)
+
+
+def _one_line(error: Exception) -> str:
+    text = ' '.join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f'{text[:197]}...'

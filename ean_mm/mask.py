@@ -1,0 +1,325 @@
+"""The mask: which residual blocks of a network the attention is plugged into."""
+
+import json
+import operator
+import os
+import re
+import reprlib
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
+
+import torch
+
+from ean_mm.errors import EANError
+from ean_mm.fileio import atomic_write
+
+PACKAGE_ROOT = Path(__file__).parent
+MAX_FILE_BYTES = 1 << 20
+
+_BIT_STRING = re.compile(r'[01][01\s,_|-]*')
+_INTEGER_LIST = re.compile(r'\[[\d\s,]+\]')
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One bit for each residual block of a network: 1 where attention is plugged in.
+
+    A mask is an immutable value: two masks with the same bits for the same stages are
+    equal and have the same hash, wherever they came from. Make one with
+    :meth:`parse`, :meth:`random` or :meth:`from_file`.
+
+    Args:
+        bits: 0 or 1 for each block, from the network's first block to its last.
+        stage_blocks: Number of blocks in each stage, ``(3, 4, 6, 3)`` for ResNet-50.
+        info: What is known of the mask's origin (see :meth:`to_file`). It takes no
+            part in comparisons.
+
+    Raises:
+        ValueError: The bits do not fit the stages.
+
+    Example:
+        >>> mask = Mask.parse('1001 0110 1001 1011', (3, 4, 6, 3))
+        >>> str(mask), mask.codes, mask.sparsity
+        ('100-1011-010011-011', (4, 11, 19, 3), 0.4375)
+    """
+
+    bits: Tuple[int, ...]
+    stage_blocks: Tuple[int, ...]
+    info: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        stage_blocks = _as_stage_blocks(self.stage_blocks)
+        bits = _as_integers(self.bits)
+        if bits is None or not _are_bits(bits, sum(stage_blocks)):
+            raise EANError(_complaint(self.bits, stage_blocks))
+        object.__setattr__(self, 'bits', tuple(bits))
+        object.__setattr__(self, 'stage_blocks', stage_blocks)
+        object.__setattr__(self, 'info', MappingProxyType(dict(self.info)))
+
+    @classmethod
+    def parse(
+        cls,
+        value: Any,
+        stage_blocks: Sequence[int],
+        network: Optional[str] = None,
+    ) -> 'Mask':
+        """Read a mask in any of the forms in which people write one.
+
+        Args:
+            value: One of
+
+                - bits as a string, separators as you like: ``'1001011010011011'``,
+                  ``'1001 0110 1001 1011'``, ``'100-1011-010011-011'``;
+                - one decimal a stage, most significant bit first: ``(4, 11, 19, 3)``;
+                - bits, flat or nested by stage. A flat sequence of 0 and 1 as long as
+                  the network has blocks is bits, one number a stage is decimals;
+                - ``'all'`` or ``'none'``;
+                - another mask;
+                - the path of a mask file, taken from the current folder or else from
+                  the ``ean_mm`` package (``'masks/resnet50_sge_imagenet.json'``).
+            stage_blocks: Number of blocks in each stage.
+            network: Name of the network that the mask is for, as written in mask
+                files. A file that was made for another network whose blocks fit
+                gives a warning.
+
+        Raises:
+            ValueError: The value is no mask, or does not fit ``stage_blocks``. The
+                message names the expected stage sizes.
+        """
+        stage_blocks = _as_stage_blocks(stage_blocks)
+        if isinstance(value, Mask):
+            if value.stage_blocks != stage_blocks:
+                raise EANError(_complaint(value, stage_blocks))
+            return value
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if isinstance(value, str):
+            return cls._parse_string(value, stage_blocks, network)
+        if isinstance(value, int) and not isinstance(value, bool):
+            raise EANError(
+                f'mask {_shorten(value)} is an int, which has lost its leading zeros; '
+                f"write the bits with dashes, as '{_pattern(stage_blocks)}', so that "
+                'the command line and YAML keep them as text')
+        if hasattr(value, 'tolist'):  # a tensor or an array
+            value = value.tolist()
+        if not isinstance(value, (list, tuple)):
+            raise EANError(_complaint(value, stage_blocks))
+        return cls(_parse_sequence(value, stage_blocks), stage_blocks)
+
+    @classmethod
+    def _parse_string(
+        cls, value: str, stage_blocks: Tuple[int, ...], network: Optional[str]
+    ) -> 'Mask':
+        text = value.strip()
+        if text in ('all', 'none'):
+            return cls((int(text == 'all'),) * sum(stage_blocks), stage_blocks)
+        if _BIT_STRING.fullmatch(text):
+            bits = [int(char) for char in text if char in '01']
+            if len(bits) != sum(stage_blocks):
+                raise EANError(_complaint(value, stage_blocks))
+            return cls(tuple(bits), stage_blocks)
+        path = _find_file(text)
+        if path is None:
+            if text.endswith('.json'):
+                raise EANError(
+                    f'there is no mask file {_shorten(text)}, neither in the current '
+                    f'folder nor in {PACKAGE_ROOT}; give the path of one for stages '
+                    f'of {_sizes(stage_blocks)} blocks')
+            raise EANError(_complaint(value, stage_blocks))
+
+        mask = cls.from_file(path)
+        made_for = mask.info.get('network', 'another network')
+        if mask.stage_blocks != stage_blocks:
+            raise EANError(
+                f'mask file {path} was made for {made_for}, whose stages have '
+                f'{_sizes(mask.stage_blocks)} blocks; it does not fit '
+                f'{network or "this network"}, whose stages have '
+                f'{_sizes(stage_blocks)} blocks')
+        if network and made_for not in (network, 'another network'):
+            warnings.warn(
+                f'mask file {path} was found for {made_for} and is used for {network}: '
+                'the blocks fit, but it may not be the best mask there',
+                stacklevel=3)
+        return mask
+
+    @classmethod
+    def random(
+        cls,
+        stage_blocks: Sequence[int],
+        generator: Optional[torch.Generator] = None,
+        p: float = 0.5,
+    ) -> 'Mask':
+        """Draw each bit independently, 1 with probability ``p``."""
+        stage_blocks = _as_stage_blocks(stage_blocks)
+        if not 0 <= p <= 1:
+            raise EANError(f'p={p} is no probability; give a number from 0 to 1')
+        draws = torch.rand(sum(stage_blocks), generator=generator)
+        return cls(tuple((draws < p).long().tolist()), stage_blocks)
+
+    @property
+    def stages(self) -> Tuple[Tuple[int, ...], ...]:
+        """The bits, one tuple a stage."""
+        bits = iter(self.bits)
+        return tuple(tuple(next(bits) for _ in range(n)) for n in self.stage_blocks)
+
+    @property
+    def codes(self) -> Tuple[int, ...]:
+        """One decimal a stage, its first block being the most significant bit."""
+        return tuple(int(group, 2) for group in str(self).split('-'))
+
+    @property
+    def num_connections(self) -> int:
+        """Number of blocks that attention is plugged into."""
+        return sum(self.bits)
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of blocks without attention, from 0 to 1."""
+        return 1 - self.num_connections / len(self.bits)
+
+    def __str__(self) -> str:
+        return '-'.join(''.join(map(str, stage)) for stage in self.stages)
+
+    def __reduce__(self):
+        return Mask, (self.bits, self.stage_blocks, dict(self.info))
+
+    def to_file(self, path: Union[str, Path], **info: Any) -> None:
+        """Write a mask file: JSON that a person can read, replaced atomically.
+
+        Args:
+            path: Where to write it.
+            **info: What to note beside the bits; what is not given here is taken from
+                :attr:`info`. By convention ``network`` (its name), ``attention`` (its
+                config), ``reward``, ``accuracy`` (percent) and ``found_by`` (a dict
+                that says how).
+
+        Raises:
+            ValueError: A value that JSON cannot hold.
+        """
+        content = {
+            'mask': str(self),
+            'stage_blocks': list(self.stage_blocks),
+            'sparsity': self.sparsity,
+            'num_connections': self.num_connections,
+            **self.info,
+            **info,
+        }
+        try:
+            text = json.dumps(content, indent=2, allow_nan=False)
+            text = _INTEGER_LIST.sub(lambda found: ' '.join(found[0].split()), text)
+        except (TypeError, ValueError) as error:
+            raise EANError(f'mask file {path} cannot be written: {error}') from error
+        with atomic_write(path) as file:
+            file.write(f'{text}\n'.encode())
+
+    @classmethod
+    def from_file(cls, path: Union[str, Path]) -> 'Mask':
+        """Read a mask file; what it says beside the bits is in :attr:`info`.
+
+        Raises:
+            ValueError: There is no such file, or it is not a mask file.
+        """
+        found = _find_file(os.fspath(path))
+        if found is None:
+            raise EANError(f'there is no mask file {_shorten(os.fspath(path))}')
+        try:
+            if found.stat().st_size > MAX_FILE_BYTES:
+                raise ValueError('it is too large for one')
+            content = json.loads(found.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            reason = _shorten(str(error) or type(error).__name__, 80)
+            raise EANError(f'{found} is not a mask file: {reason}') from error
+        if not isinstance(content, dict) or not isinstance(content.get('mask'), str):
+            raise EANError(f"{found} is not a mask file: it has no entry 'mask'")
+        if not _BIT_STRING.fullmatch(content['mask']):
+            raise EANError(f"{found} is not a mask file: its 'mask' is not bits")
+        try:
+            mask = cls._parse_string(
+                content['mask'], _as_stage_blocks(content.get('stage_blocks')), None)
+        except EANError as error:
+            raise EANError(f'{found} is not a valid mask file: {error}') from error
+        computed = ('mask', 'stage_blocks', 'sparsity', 'num_connections')
+        info = {key: entry for key, entry in content.items() if key not in computed}
+        return cls(mask.bits, mask.stage_blocks, info)
+
+
+def _as_integers(values: Any) -> Optional[List[int]]:
+    try:
+        return [operator.index(value) for value in values]
+    except TypeError:
+        return None
+
+
+def _are_bits(values: Sequence[int], length: int) -> bool:
+    return len(values) == length and all(value in (0, 1) for value in values)
+
+
+def _as_stage_blocks(value: Any) -> Tuple[int, ...]:
+    blocks = _as_integers(value) if isinstance(value, (list, tuple)) else None
+    if not blocks or any(not 1 <= n <= 10_000 for n in blocks) or len(blocks) > 100:
+        raise EANError(
+            f'stage_blocks {_shorten(value)} must be the number of blocks in each '
+            'stage, as (3, 4, 6, 3)')
+    return tuple(blocks)
+
+
+def _parse_sequence(values: Sequence, stage_blocks: Tuple[int, ...]) -> Tuple[int, ...]:
+    """Bits of a flat or nested sequence, or of one decimal a stage."""
+    flat = _as_integers(values)
+    if flat is not None and _are_bits(flat, sum(stage_blocks)):
+        return tuple(flat)
+    if len(values) != len(stage_blocks):
+        raise EANError(_complaint(values, stage_blocks))
+    bits: List[int] = []
+    for value, num_blocks in zip(values, stage_blocks):
+        if flat is not None:  # one decimal a stage
+            code = operator.index(value)
+            if not 0 <= code < 2**num_blocks:
+                raise EANError(_complaint(values, stage_blocks))
+            bits.extend(map(int, format(code, f'0{num_blocks}b')))
+        else:
+            stage = _as_integers(value) if isinstance(value, (list, tuple)) else None
+            if stage is None or not _are_bits(stage, num_blocks):
+                raise EANError(_complaint(values, stage_blocks))
+            bits.extend(stage)
+    return tuple(bits)
+
+
+def _find_file(text: str) -> Optional[Path]:
+    """The file that a path names, from the current folder or else the package."""
+    try:
+        for candidate in (Path(text).expanduser(), PACKAGE_ROOT / text):
+            if candidate.is_file():
+                return candidate
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, no such user
+        pass
+    return None
+
+
+def _sizes(stage_blocks: Sequence[int]) -> str:
+    return '-'.join(map(str, stage_blocks))
+
+
+def _pattern(stage_blocks: Sequence[int]) -> str:
+    """An example of the right shape: ``'100-1000-100000-100'``."""
+    return '-'.join('1'.ljust(n, '0') for n in stage_blocks)
+
+
+def _shorten(value: Any, limit: int = 60) -> str:
+    try:
+        text = value if isinstance(value, str) else reprlib.repr(value)
+    except Exception:  # a foreign object's repr, or an int too long to print
+        text = f'of type {type(value).__name__}'
+    text = ' '.join(text[:4 * limit].split())
+    return text if len(text) <= limit else text[:limit - 3] + '...'
+
+
+def _complaint(value: Any, stage_blocks: Sequence[int]) -> str:
+    total = sum(stage_blocks)
+    return (
+        f'mask {_shorten(value)!r} does not fit stages of {_sizes(stage_blocks)} '
+        f"blocks; give {total} bits ('{_pattern(stage_blocks)}'), one decimal a stage, "
+        "'all', 'none' or the path of a mask file")

@@ -1,0 +1,53 @@
+"""Build an attention module from its config."""
+
+import inspect
+from typing import Any, Dict
+
+from mmengine.registry import MODELS
+from torch import nn
+
+from ean_mm.errors import EANError
+
+CHANNEL_ARGUMENTS = ('channels', 'in_channels', 'dim')
+"""Names under which attention modules take their number of channels."""
+
+
+def build_attention(cfg: Dict[str, Any], channels: int) -> nn.Module:
+    """Build a registered attention module for feature maps of ``channels`` channels.
+
+    The module may be one of this package's or any ``nn.Module`` in a registry that
+    the default scope reaches. The number of channels is passed as ``channels``,
+    ``in_channels`` or ``dim``, whichever its constructor takes.
+
+    Args:
+        cfg: Config with the ``type`` of the module and its arguments.
+        channels: Number C of channels of the feature maps ``(N, C, H, W)``.
+
+    Raises:
+        ValueError: The type is missing, not registered or no ``nn.Module``.
+    """
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        raise EANError(
+            f"attention={cfg!r} is no config; give a dict as dict(type='SEAttention'), "
+            'or None for the plain network')
+    kind = cfg['type']
+    with MODELS.switch_scope_and_registry(cfg.get('_scope_')) as registry:
+        cls = registry.get(kind) if isinstance(kind, str) else kind
+    if cls is None:
+        known = ', '.join(
+            sorted(name for name in MODELS.module_dict if name.endswith('Attention')))
+        raise EANError(
+            f'attention {kind!r} is not registered; known here are {known}. Name the '
+            "module that registers yours in custom_imports=dict(imports=['...'])")
+    parameters = inspect.signature(cls).parameters
+    taken = next((name for name in CHANNEL_ARGUMENTS if name in parameters), None)
+    arguments = {key: cfg[key] for key in cfg if key not in ('type', '_scope_')}
+    if taken is not None:
+        arguments.setdefault(taken, channels)
+    try:
+        attention = cls(**arguments)
+    except TypeError as error:
+        raise EANError(f'attention {kind!r} cannot be built: {error}') from error
+    if not isinstance(attention, nn.Module):
+        raise EANError(f'attention {kind!r} is no nn.Module')
+    return attention

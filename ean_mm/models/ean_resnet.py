@@ -1,0 +1,248 @@
+"""ResNet with one shared attention module a stage and a mask of where it is plugged."""
+
+from typing import Any, Dict, List, Optional, Tuple
+
+from mmengine.registry import MODELS
+from mmpretrain.models.backbones.resnet import ResNet
+from mmpretrain.models.backbones.resnet_cifar import ResNet_CIFAR
+from torch import Tensor, nn
+
+from ean_mm.errors import EANError
+from ean_mm.mask import Mask
+from ean_mm.models.attention import GateAttention, build_attention
+from ean_mm.models.blocks import EANBasicBlock, EANBottleneck, EANStage
+
+
+@MODELS.register_module()
+class EANResNet(ResNet):
+    """ResNet whose residual blocks share one attention module a stage.
+
+    Source: Efficient Attention Network (https://arxiv.org/abs/2011.14058). A mask has
+    one bit for each residual block; where it is 1, the attention module of the stage
+    scales the residual branch before the addition. Without attention the network is
+    mmpretrain's ``ResNet``, and its checkpoints load with nothing but the attention's
+    keys (``attentions.*``) missing.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        attention: Config of the attention module, as ``dict(type='SEAttention')``,
+            or None for the plain network.
+        mask: Where attention is plugged in: anything that
+            :meth:`ean_mm.Mask.parse` reads.
+        share: ``'stage'`` for one module a stage, ``'block'`` for one a block (the
+            usual, unshared attention).
+        freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to the
+            attention modules too. By default these always train.
+        contract_dilation: Halve the dilation of a stage's first block, as mmseg does.
+        pretrained: Path or URL of a checkpoint; short for
+            ``init_cfg=dict(type='Pretrained', checkpoint=...)``, as mmseg passes it.
+        zero_init_residual: Start with the last norm layer of every block at zero. The
+            paper does not.
+        **kwargs: Everything else that mmpretrain's ``ResNet`` takes.
+
+    Raises:
+        ValueError: The depth, ``share``, attention or mask is unknown or does not fit.
+
+    Example:
+        >>> model = EANResNet(
+        ...     50, attention=dict(type='SGEAttention'), mask='100-1011-010011-011')
+        >>> model.mask.num_connections
+        9
+    """
+
+    arch_settings = {
+        18: (EANBasicBlock, (2, 2, 2, 2)),
+        34: (EANBasicBlock, (3, 4, 6, 3)),
+        50: (EANBottleneck, (3, 4, 6, 3)),
+        101: (EANBottleneck, (3, 4, 23, 3)),
+        152: (EANBottleneck, (3, 8, 36, 3)),
+    }
+
+    def __init__(
+        self,
+        depth: int,
+        *,
+        attention: Optional[Dict[str, Any]] = None,
+        mask: Any = 'all',
+        share: str = 'stage',
+        freeze_attention: bool = False,
+        contract_dilation: bool = False,
+        pretrained: Optional[str] = None,
+        zero_init_residual: bool = False,
+        **kwargs,
+    ) -> None:
+        if depth not in self.arch_settings:
+            raise EANError(
+                f'depth={depth} is unknown; {type(self).__name__} takes '
+                f'{", ".join(map(str, self.arch_settings))}')
+        if share not in ('stage', 'block'):
+            raise EANError(f"share={share!r} is unknown; use 'stage' or 'block'")
+        if pretrained is not None:
+            if kwargs.get('init_cfg') is not None:
+                raise EANError('give either pretrained or init_cfg, not both')
+            kwargs['init_cfg'] = dict(type='Pretrained', checkpoint=pretrained)
+        # The parent builds the stages and freezes some of them in its constructor.
+        self.contract_dilation = contract_dilation
+        self.freeze_attention = False
+        super().__init__(depth, zero_init_residual=zero_init_residual, **kwargs)
+
+        self.share = share
+        self.attention = attention
+        self.attentions = nn.ModuleList()
+        if attention is not None:
+            self.attentions.extend(
+                self._build_attention(stage) for stage in self.stages)
+        self.set_mask(mask)
+        self.freeze_attention = freeze_attention
+        self._freeze_stages()
+
+    def make_res_layer(self, **kwargs) -> EANStage:
+        return EANStage(contract_dilation=self.contract_dilation, **kwargs)
+
+    def _build_attention(self, stage: EANStage) -> nn.Module:
+        """One module for the stage, or a list with one for each of its blocks."""
+        channels = stage[-1].out_channels
+        if self.share == 'stage':
+            return build_attention(self.attention, channels)
+        return nn.ModuleList(build_attention(self.attention, channels) for _ in stage)
+
+    @property
+    def stages(self) -> List[EANStage]:
+        """The network's stages."""
+        return [getattr(self, name) for name in self.res_layers]
+
+    @property
+    def network(self) -> str:
+        """Name of the network in mask files, as ``'EANResNet-50'``."""
+        return f'{type(self).__name__}-{self.depth}'
+
+    @property
+    def mask(self) -> Mask:
+        """The mask in use. Without attention no bit is set."""
+        return self._mask
+
+    def set_mask(self, mask: Any) -> None:
+        """Plug attention into other blocks.
+
+        Args:
+            mask: Anything that :meth:`ean_mm.Mask.parse` reads.
+
+        Raises:
+            ValueError: The mask does not fit the network.
+        """
+        mask = Mask.parse(mask, self.stage_blocks, self.network)
+        if self.attention is None:
+            mask = Mask.parse('none', self.stage_blocks)
+        self._mask = mask
+
+    def block_attentions(self, stage: int) -> Optional[List[nn.Module]]:
+        """The attention module of each block of a stage, None for a plain network."""
+        if not self.attentions:
+            return None
+        attention = self.attentions[stage]
+        if self.share == 'stage':
+            return [attention] * self.stage_blocks[stage]
+        return list(attention)
+
+    def forward_stem(self, x: Tensor) -> Tensor:
+        """Run the layers before the first stage on images ``(N, C, H, W)``."""
+        if self.deep_stem:
+            x = self.stem(x)
+        else:
+            x = self.relu(self.norm1(self.conv1(x)))
+        return self.maxpool(x)
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """Return the feature maps of the stages in ``out_indices``.
+
+        Args:
+            x: Images of shape ``(N, in_channels, H, W)``.
+        """
+        x = self.forward_stem(x)
+        outs = []
+        for i, (stage, bits) in enumerate(zip(self.stages, self._mask.stages)):
+            x = stage(x, self.block_attentions(i), bits)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+    def init_weights(self) -> None:
+        """Initialise as configured; attention starts as its own ``init`` says."""
+        super().init_weights()
+        if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
+            return  # the checkpoint may hold attention weights
+        for module in self.attentions.modules():
+            if isinstance(module, GateAttention):
+                module.reset_parameters()
+
+    def _freeze_stages(self) -> None:
+        super()._freeze_stages()
+        if self.freeze_attention:
+            for attention in self.attentions[:max(self.frozen_stages, 0)]:
+                attention.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'EANResNet':
+        super().train(mode)
+        if not self.freeze_attention:
+            self.attentions.train(mode)  # norm_eval has put their norm layers to eval
+        return self
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+        """Load, reading the deep stem of mmseg and mmdet under its name here."""
+        if self.deep_stem and f'{prefix}stem.0.weight' in state_dict:
+            stem = f'{prefix}stem.'
+            for key in [key for key in state_dict if key.startswith(stem)]:
+                # Theirs is a flat sequence of conv, norm and ReLU, three times.
+                layer, name = key[len(stem):].split('.', 1)
+                index, kind = divmod(int(layer), 3)
+                new_key = f'{stem}{index}.{("conv", "bn")[kind]}.{name}'
+                state_dict[new_key] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+@MODELS.register_module()
+class EANResNetCIFAR(EANResNet, ResNet_CIFAR):
+    """The ResNet of CIFAR experiments: a 3x3 stem, three stages, 16 to 64 channels.
+
+    Source: He et al., 2016 (https://arxiv.org/abs/1512.03385), section 4.2. Depths 20
+    to 110 have basic blocks, 164 has bottlenecks.
+
+    Args:
+        depth: 20, 32, 44, 56, 110 or 164.
+        **kwargs: See :class:`EANResNet`; ``deep_stem`` is not supported.
+    """
+
+    arch_settings = {
+        20: (EANBasicBlock, (3, 3, 3)),
+        32: (EANBasicBlock, (5, 5, 5)),
+        44: (EANBasicBlock, (7, 7, 7)),
+        56: (EANBasicBlock, (9, 9, 9)),
+        110: (EANBasicBlock, (18, 18, 18)),
+        164: (EANBottleneck, (18, 18, 18)),
+    }
+
+    def __init__(
+        self,
+        depth: int,
+        *,
+        stem_channels: int = 16,
+        base_channels: int = 16,
+        num_stages: int = 3,
+        strides: Tuple[int, ...] = (1, 2, 2),
+        dilations: Tuple[int, ...] = (1, 1, 1),
+        out_indices: Tuple[int, ...] = (2,),
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            depth,
+            stem_channels=stem_channels,
+            base_channels=base_channels,
+            num_stages=num_stages,
+            strides=strides,
+            dilations=dilations,
+            out_indices=out_indices,
+            **kwargs)
+
+    def forward_stem(self, x: Tensor) -> Tensor:
+        """Run the layers before the first stage on images ``(N, C, H, W)``."""
+        return self.relu(self.norm1(self.conv1(x)))

@@ -1,0 +1,225 @@
+"""The reinforcement-learning controller that searches the mask.
+
+Source: Efficient Attention Network (https://arxiv.org/abs/2011.14058), section 3.2,
+and the authors' code for what the paper leaves open.
+"""
+
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import torch
+from mmengine.registry import TASK_UTILS
+from torch import Tensor
+
+from ean_mm.errors import EANError
+from ean_mm.search.curiosity import Curiosity
+from ean_mm.search.policy import Policy
+
+Bits = Tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ControllerSettings:
+    """Hyperparameters of the controller; the defaults are the published ones."""
+
+    num_steps: int = 300
+    """steps of the search"""
+    masks_per_step: int = 3
+    """masks drawn and rewarded in a step (the paper's n + 1)"""
+    lr: float = 0.05
+    """learning rate of Adam, for the policy and for the curiosity's predictor"""
+    temperature: float = 5.0
+    """divisor of the policy's logits"""
+    curiosity: bool = True
+    """add the random-network-distillation bonus to the rewards"""
+    baseline: bool = True
+    """subtract a moving average of the mean reward"""
+    baseline_decay: float = 0.95
+    """decay of that average"""
+    replay: bool = True
+    """make a second, off-policy update from a stored step"""
+    replay_size: int = 30
+    """number of past steps that are kept for it"""
+    replay_start: int = 10
+    """first step, counted from 0, with a second update"""
+    replay_weight: float = 0.1
+    """weight of the second update's loss"""
+    clip_coef: float = 0.1
+    """the second update's probability ratios are clipped to 1 +- clip_coef"""
+
+
+PRESETS = {'paper': ControllerSettings()}
+
+
+@TASK_UTILS.register_module()
+class RLController:
+    """REINFORCE over masks, with curiosity, a baseline and replay.
+
+    A searcher is asked for the masks of a step and told their rewards:
+
+        masks = controller.ask()
+        controller.tell(masks, [reward(mask) for mask in masks])
+
+    The sequence of masks depends on the seed and the rewards alone, and continues
+    exactly from a :meth:`state_dict`.
+
+    Args:
+        num_bits: Number L of bits in a mask.
+        seed: Seed of the networks and of every draw.
+        preset: Name of the hyperparameters to start from; ``'paper'`` is the
+            published setting.
+        **settings: Hyperparameters that differ from the preset, see
+            :class:`ControllerSettings`.
+
+    Raises:
+        ValueError: Unknown preset or hyperparameter.
+    """
+
+    def __init__(
+        self, num_bits: int, *, seed: int = 0, preset: str = 'paper', **settings: Any
+    ) -> None:
+        if preset not in PRESETS:
+            raise EANError(f'preset {preset!r} is unknown; use {", ".join(PRESETS)}')
+        try:
+            self.settings = replace(PRESETS[preset], **settings)
+        except TypeError as error:
+            known = ', '.join(ControllerSettings.__dataclass_fields__)
+            raise EANError(
+                f'unknown search hyperparameter: {error}; there are {known}'
+            ) from error
+        self.num_bits = num_bits
+        self._rng_state = torch.Generator().manual_seed(seed).get_state()
+        with self._random():
+            self.policy = Policy(num_bits, temperature=self.settings.temperature)
+            self.curiosity = Curiosity(num_bits, lr=self.settings.lr)
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.settings.lr)
+        self.step = 0
+        self.baseline: Optional[float] = None
+        self.replay_buffer: List[Dict[str, Tensor]] = []
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps that the search takes."""
+        return self.settings.num_steps
+
+    def ask(self) -> List[Bits]:
+        """Draw the masks of the next step from the policy."""
+        with self._random(), torch.no_grad():
+            masks = self.policy().sample((self.settings.masks_per_step,))
+        return [tuple(mask) for mask in masks.tolist()]
+
+    def tell(self, masks: Sequence[Bits], rewards: Sequence[float]) -> Dict[str, float]:
+        """Learn from the rewards of the masks that :meth:`ask` drew.
+
+        Args:
+            masks: The M masks, L bits each.
+            rewards: Their rewards.
+
+        Returns:
+            ``loss``, ``curiosity`` (the bonus) and ``baseline`` of this step.
+        """
+        actions = torch.tensor(masks)  # (M, L)
+        extrinsic = torch.tensor(rewards, dtype=torch.float32)  # (M,)
+
+        bonus = self.curiosity.bonus(actions) if self.settings.curiosity else 0.0
+        returns = extrinsic + bonus
+        self._update_baseline(returns.mean().item())
+
+        distribution = self.policy()
+        log_prob = distribution.log_prob(actions)  # (M, L)
+        advantages = self._advantages(returns)  # (M, 1)
+        loss = -(log_prob * advantages).mean(dim=0).sum()
+        self._optimize(loss)
+
+        if self.settings.replay:
+            self.replay_buffer.append(dict(
+                actions=actions,
+                rewards=extrinsic,
+                probs=log_prob.detach().exp()))
+            del self.replay_buffer[:-self.settings.replay_size]
+            if self.step >= self.settings.replay_start:
+                self._replay()
+        self.step += 1
+        return dict(loss=loss.item(), curiosity=bonus, baseline=self.baseline or 0.0)
+
+    def _update_baseline(self, mean_return: float) -> None:
+        if not self.settings.baseline:
+            return
+        if self.baseline is None:
+            self.baseline = mean_return
+        decay = self.settings.baseline_decay
+        self.baseline = decay * self.baseline + (1 - decay) * mean_return
+
+    def _advantages(self, returns: Tensor) -> Tensor:
+        return (returns - (self.baseline or 0.0)).unsqueeze(1)
+
+    def _replay(self) -> None:
+        """Learn once more from a stored step, corrected for the policy's change.
+
+        The authors' form: the ratio is a constant, so that where PPO's clipped
+        gradient is zero this one is not.
+        """
+        with self._random():
+            index = torch.randint(len(self.replay_buffer), ()).item()
+        stored = self.replay_buffer[index]
+        clip_coef = self.settings.clip_coef
+        log_prob = self.policy().log_prob(stored['actions'])  # (M, L)
+        ratio = (log_prob.exp() / stored['probs']).detach()
+        advantages = self._advantages(stored['rewards'])  # (M, 1)
+        surrogate = (ratio * log_prob * advantages).sum()
+        clipped = (ratio.clamp(1 - clip_coef, 1 + clip_coef) * log_prob * advantages).sum()
+        num_masks = len(stored['rewards'])
+        loss = -self.settings.replay_weight * torch.min(surrogate, clipped) / num_masks
+        self._optimize(loss)
+
+    def _optimize(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def mode(self) -> Bits:
+        """Return the policy's most likely mask."""
+        return tuple((self.policy.probabilities() > 0.5).long().tolist())
+
+    def probabilities(self) -> List[float]:
+        """Return the probability of each bit to be 1."""
+        return self.policy.probabilities().tolist()
+
+    def describe(self) -> Dict[str, Any]:
+        """Return the hyperparameters."""
+        return asdict(self.settings)
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Return all that the next :meth:`ask` depends on, as tensors and numbers."""
+        return dict(
+            policy=self.policy.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            curiosity=self.curiosity.state_dict(),
+            curiosity_optimizer=self.curiosity.optimizer.state_dict(),
+            step=self.step,
+            baseline=self.baseline,
+            replay_buffer=list(self.replay_buffer),
+            rng_state=self._rng_state)
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Continue from a :meth:`state_dict`."""
+        self.policy.load_state_dict(state['policy'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.curiosity.load_state_dict(state['curiosity'])
+        self.curiosity.optimizer.load_state_dict(state['curiosity_optimizer'])
+        self.step = state['step']
+        self.baseline = state['baseline']
+        self.replay_buffer = list(state['replay_buffer'])
+        self._rng_state = state['rng_state']
+
+    @contextmanager
+    def _random(self) -> Iterator[None]:
+        """Draw from the controller's own random stream, not the process's.
+
+        torch.distributions takes no generator, so the global one stands in.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._rng_state)
+            yield
+            self._rng_state = torch.get_rng_state()

@@ -1,0 +1,218 @@
+"""The search loop: ask for masks, evaluate the unknown ones, tell the rewards."""
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Set, Tuple
+
+from mmengine.dist import broadcast_object_list, is_main_process
+
+from ean_mm.errors import EANError
+from ean_mm.search.evaluator import MaskEvaluator
+from ean_mm.search.reward import Reward
+from ean_mm.search.space import SearchSpace
+from ean_mm.search.storage import Record, SearchStorage
+
+Bits = Tuple[int, ...]
+
+
+class Searcher(Protocol):
+    """What the loop needs of a searcher; see ``RLController`` for one."""
+
+    num_steps: int
+    step: int
+
+    def ask(self) -> List[Bits]: ...
+
+    def tell(self, masks: Sequence[Bits], rewards: Sequence[float]) -> Dict[str, float]: ...
+
+    def mode(self) -> Bits: ...
+
+    def describe(self) -> Dict[str, Any]: ...
+
+    def probabilities(self) -> List[float]: ...
+
+    def state_dict(self) -> Dict[str, Any]: ...
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of one mask."""
+
+    bits: Bits
+    metric: float
+    """the metric, in percent"""
+    sparsity: float
+    """fraction of blocks without attention"""
+    reward: float
+
+
+class MaskSearch:
+    """Searches the mask with the best reward.
+
+    Rank 0 of a distributed launch draws, learns and writes; all ranks evaluate.
+
+    Args:
+        space: The model's masks.
+        searcher: Draws masks and learns from their rewards.
+        evaluator: Evaluates a mask on the reward set.
+        reward: Turns its metrics into a reward.
+        storage: Keeps the history and the state.
+        on_step: Called on every rank with the record of each finished step.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        searcher: Searcher,
+        evaluator: MaskEvaluator,
+        reward: Reward,
+        storage: SearchStorage,
+        on_step: Optional[Callable[[Record], None]] = None,
+    ) -> None:
+        self.space = space
+        self.searcher = searcher
+        self.evaluator = evaluator
+        self.reward = reward
+        self.storage = storage
+        self.on_step = on_step
+        self.evaluations: Dict[Bits, Evaluation] = {}
+        self._drawn: Set[Bits] = set()
+        self._num_draws = 0
+
+    def run(self, resume: bool = False) -> Evaluation:
+        """Search, or continue a search, to the end.
+
+        Args:
+            resume: Continue the search that is stored, if there is one.
+
+        Returns:
+            The evaluation with the best reward. The policy's mode is evaluated at the
+            end and competes.
+
+        Raises:
+            ValueError: The stored search is another one or unreadable; a metric is
+                missing or not finite.
+        """
+        self.fingerprint = dict(
+            self.evaluator.fingerprint(),
+            search_space=str(self.space.describe()),
+            reward=str(vars(self.reward)),
+            searcher=str(self.searcher.describe()))
+        _on_main_process(self._start, resume)
+        while _on_main_process(lambda: self.searcher.step < self.searcher.num_steps):
+            masks = _on_main_process(self.searcher.ask)
+            self._evaluate(masks)
+            self._report(_on_main_process(self._learn, masks))
+        mode = _on_main_process(self.searcher.mode)
+        self._evaluate([mode])
+        self._report(_on_main_process(self._finish, mode))
+        best = _on_main_process(self.best)
+        self.space.apply(best.bits)
+        return best
+
+    def best(self) -> Evaluation:
+        """Return the evaluation with the best reward; of equal ones the first."""
+        return max(self.evaluations.values(), key=lambda known: known.reward)
+
+    def _start(self, resume: bool) -> None:
+        state = self.storage.load(self.fingerprint) if resume else None
+        if state is None:
+            self.storage.start(self._state())
+            return
+        self.searcher.load_state_dict(state['searcher'])
+        records = self.storage.read_history()
+        done = [record for record in records if record['step'] < self.searcher.step]
+        if len(done) != self.searcher.step:
+            raise EANError(
+                f'{self.storage.history_path} has {len(done)} of the '
+                f'{self.searcher.step} steps that {self.storage.state_path.name} has '
+                'seen; start afresh without --resume')
+        for record in records:
+            for entry in record['masks']:
+                self._remember(self.space.join(entry['mask']), entry['metric'])
+        for record in done:
+            for entry in record['masks']:
+                self._draw(self.space.join(entry['mask']))
+        self.storage.rewrite_history(done)
+
+    def _evaluate(self, masks: Sequence[Bits]) -> None:
+        """Evaluate the masks that are not known yet, on all ranks."""
+        unknown = _on_main_process(
+            lambda: [bits for bits in dict.fromkeys(masks)
+                     if bits not in self.evaluations])
+        for bits in unknown:
+            metrics = self.evaluator.evaluate(bits)
+            _on_main_process(lambda: self._remember(bits, self.reward.percent(metrics)))
+
+    def _learn(self, masks: Sequence[Bits]) -> Record:
+        """Tell the searcher the rewards and store the step."""
+        step, probabilities = self.searcher.step, self.searcher.probabilities()
+        rewards = [self.evaluations[bits].reward for bits in masks]
+        facts = self.searcher.tell(masks, rewards)
+        record = dict(self._record(step, masks), probabilities=probabilities, **facts)
+        self.storage.append(record, self._state())
+        return record
+
+    def _finish(self, mode: Bits) -> Record:
+        """Store the evaluation of the policy's mode."""
+        record = dict(
+            self._record(self.searcher.step, [mode]),
+            probabilities=self.searcher.probabilities(),
+            policy_mode=True)
+        self.storage.append(record, self._state())
+        return record
+
+    def _record(self, step: int, masks: Sequence[Bits]) -> Record:
+        entries = []
+        for bits in masks:
+            known, evaluation = self._draw(bits), self.evaluations[bits]
+            entries.append(dict(
+                mask=self._names(bits),
+                metric=evaluation.metric,
+                sparsity=evaluation.sparsity,
+                reward=evaluation.reward,
+                known=known))
+        best = max((self.evaluations[bits] for bits in self._drawn),
+                   key=lambda known: known.reward)
+        return dict(
+            step=step,
+            masks=entries,
+            best=dict(mask=self._names(best.bits), reward=best.reward),
+            known_share=1 - len(self._drawn) / self._num_draws)
+
+    def _names(self, bits: Bits) -> Dict[str, str]:
+        return {name: str(mask) for name, mask in self.space.split(bits).items()}
+
+    def _draw(self, bits: Bits) -> bool:
+        """Count a drawn mask; return whether it had been drawn before."""
+        known = bits in self._drawn
+        self._drawn.add(bits)
+        self._num_draws += 1
+        return known
+
+    def _remember(self, bits: Bits, percent: float) -> None:
+        sparsity = self.space.sparsity(bits)
+        self.evaluations[bits] = Evaluation(
+            bits, percent, sparsity, self.reward(percent, sparsity))
+
+    def _state(self) -> Dict[str, Any]:
+        return dict(searcher=self.searcher.state_dict(), fingerprint=self.fingerprint)
+
+    def _report(self, record: Record) -> None:
+        if self.on_step is not None:
+            self.on_step(record)
+
+
+def _on_main_process(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function on rank 0 and return its result, or raise its error, on all."""
+    outcome: List[Any] = [None, None]
+    if is_main_process():
+        try:
+            outcome[0] = function(*args)
+        except EANError as error:
+            outcome[1] = error
+    broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]

@@ -1,0 +1,88 @@
+"""The search space: every masked module of a model."""
+
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from ean_mm.errors import EANError
+from ean_mm.mask import Mask
+
+Bits = Tuple[int, ...]
+
+
+def masked_modules(model: nn.Module) -> Dict[str, nn.Module]:
+    """Find the modules that have a mask and attention to plug in.
+
+    Every module with ``set_mask`` and ``stage_blocks`` whose ``attention`` is not None
+    takes part, in the order of ``named_modules``.
+    """
+    if is_model_wrapper(model):
+        model = model.module
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if hasattr(module, 'set_mask') and hasattr(module, 'stage_blocks')
+        and getattr(module, 'attention', None) is not None
+    }
+
+
+class SearchSpace:
+    """The masks of a model's modules, joined to one string of bits.
+
+    Args:
+        model: The model, wrapped for distributed training or not.
+
+    Raises:
+        ValueError: The model has no module with a mask.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modules = masked_modules(model)
+        if not self.modules:
+            raise EANError(
+                'the model has nothing to search: no module with a mask and attention; '
+                "use backbone=dict(type='EANResNet', attention=dict(type=...), ...)")
+        self.stage_blocks = {
+            name: tuple(module.stage_blocks) for name, module in self.modules.items()
+        }
+
+    @property
+    def num_bits(self) -> int:
+        """Number of bits of all masks together."""
+        return sum(sum(blocks) for blocks in self.stage_blocks.values())
+
+    def split(self, bits: Sequence[int]) -> Dict[str, Mask]:
+        """Cut a string of bits into one mask a module."""
+        masks, start = {}, 0
+        for name, blocks in self.stage_blocks.items():
+            end = start + sum(blocks)
+            masks[name] = Mask(tuple(bits[start:end]), blocks)
+            start = end
+        return masks
+
+    def join(self, masks: Mapping[str, Any]) -> Bits:
+        """Join one mask a module (anything ``Mask.parse`` reads) to a string of bits."""
+        bits: List[int] = []
+        for name, blocks in self.stage_blocks.items():
+            bits.extend(Mask.parse(masks[name], blocks).bits)
+        return tuple(bits)
+
+    def apply(self, bits: Sequence[int]) -> None:
+        """Set the model to the masks in a string of bits."""
+        for name, mask in self.split(bits).items():
+            self.modules[name].set_mask(mask)
+
+    def sparsity(self, bits: Sequence[int]) -> float:
+        """Fraction of zero bits, from 0 to 1."""
+        return 1 - sum(bits) / len(bits)
+
+    def describe(self) -> Dict[str, Dict[str, Any]]:
+        """Say for each module which network, stages and attention it has."""
+        return {
+            name: dict(
+                network=getattr(module, 'network', type(module).__name__),
+                stage_blocks=list(module.stage_blocks),
+                attention=dict(module.attention))
+            for name, module in self.modules.items()
+        }

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Train with several processes on this machine: tools/dist_train.sh CONFIG NUM [ARGS...]
+# On several machines, set NNODES, NODE_RANK, MASTER_ADDR and PORT on each.
+set -euo pipefail
+[ $# -ge 2 ] || { echo "usage: tools/dist_train.sh CONFIG NUM_PROCESSES [ARGS...]" >&2; exit 2; }
+config=$1 processes=$2
+shift 2
+exec python -m torch.distributed.run \
+  --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
+  --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
+  --nproc_per_node="$processes" \
+  "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"

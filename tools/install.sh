@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Sets up the environment that EAN-MM is developed and demonstrated in.
+#
+#   tools/install.sh [VENV]        default: .venv in this checkout
+#
+# Safe to run again: what is there already is kept, a torch, torchvision or mmcv of
+# the user's own included. mmcv has no wheel for this torch, so it is compiled once
+# per machine, Python and torch version, and the wheel is kept in EAN_MM_CACHE
+# (default ~/.cache/ean-mm).
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+venv=${1:-$root/.venv}
+cache=${EAN_MM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ean-mm}
+python=${PYTHON:-python3}
+log=$venv/install.log
+started=$SECONDS
+
+fail() {
+  echo "install: $1" >&2
+  exit 1
+}
+
+# step LABEL EXPECTED_TIME COMMAND...: run quietly, say how long it took
+step() {
+  local label=$1 expected=$2 begin=$SECONDS
+  shift 2
+  printf '  %-44s (about %s) ... ' "$label" "$expected"
+  if "$@" >>"$log" 2>&1; then
+    echo "done in $((SECONDS - begin)) s"
+  else
+    echo "failed"
+    tail -n 15 "$log" >&2
+    fail "'$label' failed; the whole log is $log"
+  fi
+}
+
+has() { "$venv/bin/python" -c "import importlib.util as u, sys; sys.exit(not u.find_spec('$1'))"; }
+version() { "$venv/bin/python" -c "from importlib.metadata import version; print(version('$1'))"; }
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+
+command -v "$python" >/dev/null || fail "no '$python' on the PATH; name one: make install PYTHON=/path/to/python3"
+"$python" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 13))' ||
+  fail "$("$python" --version) is not supported; name a Python from 3.9 to 3.12: make install PYTHON=python3.11"
+
+echo "Setting up EAN-MM in $venv"
+if [ ! -x "$venv/bin/python" ]; then
+  # An interpreter that already has torch lends it to the new environment.
+  inherit=()
+  if "$python" -c 'import torch' 2>/dev/null; then
+    inherit=(--system-site-packages)
+    echo "  $python has torch: the environment uses it"
+  fi
+  "$python" -m venv "${inherit[@]}" "$venv" ||
+    fail "'$python -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv"
+fi
+: >>"$log"
+
+stamp=$(cd "$root" && cat setup.py requirements/*.txt tools/install.sh | sha256sum | cut -d' ' -f1)
+if [ "$(cat "$venv/.ean-mm-installed" 2>/dev/null)" = "$stamp $root" ]; then
+  echo "  everything is in place already"
+  exit 0
+fi
+
+step "build tools" "10 s" pip install "setuptools>=77,<81" wheel ninja psutil
+
+# A user's torch is never replaced: it becomes a constraint for all that follows.
+constraints=$venv/ean-mm-constraints.txt
+if has torch; then
+  echo "torch==$(version torch)" >"$constraints"
+  echo "  keeping torch $(version torch)"
+  has torchvision || step "torchvision for it" "20 s" pip install -c "$constraints" torchvision
+else
+  step "torch 2.11.0, torchvision 0.26.0" "70 s" pip install torch==2.11.0 torchvision==0.26.0
+fi
+printf 'torch==%s\ntorchvision==%s\n' "$(version torch)" "$(version torchvision)" >"$constraints"
+
+if has mmcv; then
+  echo "  keeping mmcv $(version mmcv)"
+else
+  wheels=$cache/mmcv-$("$venv/bin/python" -c \
+    'import sys, platform, torch; print(f"cp{sys.version_info[0]}{sys.version_info[1]}-torch{torch.__version__}-{platform.machine()}")')
+  if ! ls "$wheels"/mmcv-2.1.0-*.whl >/dev/null 2>&1; then
+    mkdir -p "$wheels"
+    building=$(mktemp -d "$wheels/building.XXXXXX")
+    trap 'rm -rf "$building"' EXIT
+    step "mmcv 2.1.0, compiled (once a machine)" "7 min on 2 cores" \
+      env MMCV_WITH_OPS=1 MAX_JOBS="${MAX_JOBS:-$(nproc)}" "$venv/bin/python" -m pip wheel \
+      --no-deps --no-build-isolation --no-cache-dir -w "$building" mmcv==2.1.0
+    mv "$building"/mmcv-2.1.0-*.whl "$wheels/"
+  fi
+  step "mmcv 2.1.0" "15 s" pip install -c "$constraints" "$wheels"/mmcv-2.1.0-*.whl
+fi
+
+step "OpenMMLab toolboxes" "1 min" \
+  pip install --no-build-isolation -c "$constraints" -r "$root/requirements/openmmlab.txt"
+step "EAN-MM and its development tools" "30 s" \
+  pip install --no-build-isolation -c "$constraints" -e "$root" -r "$root/requirements/dev.txt"
+
+"$venv/bin/python" -c 'import ean_mm' >>"$log" 2>&1 || fail "ean_mm does not import; see $log"
+echo "$stamp $root" >"$venv/.ean-mm-installed"
+echo "Ready after $((SECONDS - started)) s: $venv"
