@@ -27,7 +27,13 @@ setup(
     install_requires=requirements('runtime'),
     extras_require={
         'openmmlab': requirements('openmmlab'),
-        'mmpretrain': ['mmengine>=0.10', 'mmcv>=2.0', 'mmpretrain>=1.2', 'ftfy', 'regex'],
+        'mmpretrain': [
+            'mmengine>=0.10',
+            'mmcv>=2.0',
+            'mmpretrain>=1.2',
+            'ftfy',
+            'regex',
+        ],
         'mmdet': ['mmdet>=3.3'],
         'mmseg': ['mmsegmentation>=1.2'],
         'dev': requirements('dev'),

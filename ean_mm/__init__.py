@@ -12,16 +12,37 @@ from ean_mm.errors import EANError
 from ean_mm.hooks import EANSearchHook, MaskHook, RichProgressHook, SupernetHook
 from ean_mm.mask import Mask
 from ean_mm.models import (
-    CBAMAttention, DIAAttention, EANResNet, EANResNetCIFAR, ECAAttention, SEAttention,
-    SGEAttention, SPAAttention)
+    CBAMAttention,
+    DIAAttention,
+    EANResNet,
+    EANResNetCIFAR,
+    ECAAttention,
+    SEAttention,
+    SGEAttention,
+    SPAAttention,
+)
 from ean_mm.search import RLController
 from ean_mm.version import __version__
 
 allow_mmengine_checkpoints()
 
 __all__ = [
-    'CBAMAttention', 'DIAAttention', 'DigitsDataset', 'EANError', 'EANResNet',
-    'EANResNetCIFAR', 'EANSearchHook', 'ECAAttention', 'HeldOutSplit', 'Mask',
-    'MaskHook', 'RLController', 'RichProgressHook', 'SEAttention', 'SGEAttention',
-    'SPAAttention', 'SupernetHook', '__version__'
+    'CBAMAttention',
+    'DIAAttention',
+    'DigitsDataset',
+    'EANError',
+    'EANResNet',
+    'EANResNetCIFAR',
+    'EANSearchHook',
+    'ECAAttention',
+    'HeldOutSplit',
+    'Mask',
+    'MaskHook',
+    'RLController',
+    'RichProgressHook',
+    'SEAttention',
+    'SGEAttention',
+    'SPAAttention',
+    'SupernetHook',
+    '__version__',
 ]

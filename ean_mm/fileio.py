@@ -18,7 +18,8 @@ def atomic_write(path: Union[str, Path]) -> Iterator[BinaryIO]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(
-        prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent)
+        prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent
+    )
     try:
         with os.fdopen(descriptor, 'wb') as file:
             yield file

@@ -69,6 +69,13 @@ def enable_amp(cfg: Config) -> None:
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
+def add_hook(cfg: Config, kind: str) -> None:
+    """Add a custom hook to a config that does not have it."""
+    hooks = cfg.get('custom_hooks') or []
+    if all(hook.get('type') != kind for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type=kind)]
+
+
 def set_resume(cfg: Config, resume: Optional[str]) -> None:
     """Resume training and the search.
 
@@ -96,7 +103,8 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
     if not isinstance(content, dict) or not {'meta', 'optimizer'} <= content.keys():
         raise EANError(
             f'{resume} holds weights but no training run to resume; start from it with '
-            f'--cfg-options load_from={resume} instead')
+            f'--cfg-options load_from={resume} instead'
+        )
     cfg.resume, cfg.load_from = True, resume
 
 
@@ -118,7 +126,8 @@ def read_checkpoint(path: str) -> Any:
     except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
         raise EANError(
             f'checkpoint {path} is damaged, or holds more than weights and numbers: '
-            f'{_one_line(error)}') from error
+            f'{_one_line(error)}'
+        ) from error
 
 
 def check(cfg: Config, loaders: Tuple[str, ...]) -> None:
@@ -150,14 +159,16 @@ def prepare_distributed(cfg: Config) -> None:
         raise EANError(f'--launcher {cfg.launcher} needs GPUs; without, use pytorch')
     if 'RANK' not in os.environ:
         raise EANError(
-            '--launcher pytorch needs torchrun: tools/dist_train.sh CONFIG NUM_PROCESSES')
+            '--launcher pytorch needs torchrun: tools/dist_train.sh CONFIG NUM_PROCESSES'
+        )
     # mmengine would call torch.cuda.set_device; it leaves an existing group alone.
     torch.distributed.init_process_group('gloo')
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',
         device_ids=None,
         broadcast_buffers=False,
-        find_unused_parameters=True)
+        find_unused_parameters=True,
+    )
 
 
 def _datasets(
@@ -194,7 +205,8 @@ def _check_data(loader: str, dataset: dict) -> None:
             raise EANError(
                 f'the data for {loader} is missing: there is no '
                 f'{path if Path(root).exists() else root}; put it there or name its '
-                'folder with --data-root DIR')
+                'folder with --data-root DIR'
+            )
 
 
 def _downloads(dataset: dict) -> bool:

@@ -102,7 +102,8 @@ class Mask:
             raise EANError(
                 f'mask {_shorten(value)} is an int, which has lost its leading zeros; '
                 f"write the bits with dashes, as '{_pattern(stage_blocks)}', so that "
-                'the command line and YAML keep them as text')
+                'the command line and YAML keep them as text'
+            )
         if hasattr(value, 'tolist'):  # a tensor or an array
             value = value.tolist()
         if not isinstance(value, (list, tuple)):
@@ -127,7 +128,8 @@ class Mask:
                 raise EANError(
                     f'there is no mask file {_shorten(text)}, neither in the current '
                     f'folder nor in {PACKAGE_ROOT}; give the path of one for stages '
-                    f'of {_sizes(stage_blocks)} blocks')
+                    f'of {_sizes(stage_blocks)} blocks'
+                )
             raise EANError(_complaint(value, stage_blocks))
 
         mask = cls.from_file(path)
@@ -137,12 +139,14 @@ class Mask:
                 f'mask file {path} was made for {made_for}, whose stages have '
                 f'{_sizes(mask.stage_blocks)} blocks; it does not fit '
                 f'{network or "this network"}, whose stages have '
-                f'{_sizes(stage_blocks)} blocks')
+                f'{_sizes(stage_blocks)} blocks'
+            )
         if network and made_for not in (network, 'another network'):
             warnings.warn(
                 f'mask file {path} was found for {made_for} and is used for {network}: '
                 'the blocks fit, but it may not be the best mask there',
-                stacklevel=3)
+                stacklevel=3,
+            )
         return mask
 
     @classmethod
@@ -238,7 +242,8 @@ class Mask:
             raise EANError(f"{found} is not a mask file: its 'mask' is not bits")
         try:
             mask = cls._parse_string(
-                content['mask'], _as_stage_blocks(content.get('stage_blocks')), None)
+                content['mask'], _as_stage_blocks(content.get('stage_blocks')), None
+            )
         except EANError as error:
             raise EANError(f'{found} is not a valid mask file: {error}') from error
         computed = ('mask', 'stage_blocks', 'sparsity', 'num_connections')
@@ -262,7 +267,8 @@ def _as_stage_blocks(value: Any) -> Tuple[int, ...]:
     if not blocks or any(not 1 <= n <= 10_000 for n in blocks) or len(blocks) > 100:
         raise EANError(
             f'stage_blocks {_shorten(value)} must be the number of blocks in each '
-            'stage, as (3, 4, 6, 3)')
+            'stage, as (3, 4, 6, 3)'
+        )
     return tuple(blocks)
 
 
@@ -313,8 +319,8 @@ def _shorten(value: Any, limit: int = 60) -> str:
         text = value if isinstance(value, str) else reprlib.repr(value)
     except Exception:  # a foreign object's repr, or an int too long to print
         text = f'of type {type(value).__name__}'
-    text = ' '.join(text[:4 * limit].split())
-    return text if len(text) <= limit else text[:limit - 3] + '...'
+    text = ' '.join(text[: 4 * limit].split())
+    return text if len(text) <= limit else text[: limit - 3] + '...'
 
 
 def _complaint(value: Any, stage_blocks: Sequence[int]) -> str:
@@ -322,4 +328,5 @@ def _complaint(value: Any, stage_blocks: Sequence[int]) -> str:
     return (
         f'mask {_shorten(value)!r} does not fit stages of {_sizes(stage_blocks)} '
         f"blocks; give {total} bits ('{_pattern(stage_blocks)}'), one decimal a stage, "
-        "'all', 'none' or the path of a mask file")
+        "'all', 'none' or the path of a mask file"
+    )

@@ -9,5 +9,7 @@ custom_hooks = [
         type='EANSearchHook',
         searcher=dict(type='RLController', preset='paper'),
         reward=dict(
-            metric='accuracy/top1', unit='percent', weight=1.0, sparsity_weight=2.0)),
+            metric='accuracy/top1', unit='percent', weight=1.0, sparsity_weight=2.0
+        ),
+    ),
 ]

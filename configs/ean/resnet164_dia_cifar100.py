@@ -9,4 +9,6 @@ _base_ = [
 model = dict(
     backbone=dict(
         attention=dict(type='DIAAttention', ratio=4),
-        mask='work_dirs/resnet164_dia_search_cifar100/mask_backbone.json'))
+        mask='work_dirs/resnet164_dia_search_cifar100/mask_backbone.json',
+    )
+)

@@ -9,4 +9,6 @@ _base_ = [
 model = dict(
     backbone=dict(
         attention=dict(type='SEAttention'),
-        mask='work_dirs/resnet164_se_search_cifar100/mask_backbone.json'))
+        mask='work_dirs/resnet164_se_search_cifar100/mask_backbone.json',
+    )
+)

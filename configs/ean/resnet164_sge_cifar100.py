@@ -9,4 +9,6 @@ _base_ = [
 model = dict(
     backbone=dict(
         attention=dict(type='SGEAttention'),
-        mask='work_dirs/resnet164_sge_search_cifar100/mask_backbone.json'))
+        mask='work_dirs/resnet164_sge_search_cifar100/mask_backbone.json',
+    )
+)

@@ -9,4 +9,6 @@ _base_ = [
 model = dict(
     backbone=dict(
         attention=dict(type='SEAttention', ratio=4),
-        mask='masks/resnet20_se_cifar10.json'))
+        mask='masks/resnet20_se_cifar10.json',
+    )
+)

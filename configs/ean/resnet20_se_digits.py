@@ -10,4 +10,6 @@ model = dict(
     backbone=dict(
         in_channels=1,
         attention=dict(type='SEAttention', ratio=4),
-        mask='masks/resnet20_se_digits.json'))
+        mask='masks/resnet20_se_digits.json',
+    )
+)

@@ -5,5 +5,4 @@ _base_ = [
     '../_base_/search_runtime.py',
 ]
 
-model = dict(
-    backbone=dict(in_channels=1, attention=dict(type='SEAttention', ratio=4)))
+model = dict(backbone=dict(in_channels=1, attention=dict(type='SEAttention', ratio=4)))

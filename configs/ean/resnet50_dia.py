@@ -9,4 +9,6 @@ _base_ = [
 model = dict(
     backbone=dict(
         attention=dict(type='DIAAttention', ratio=20),
-        mask='masks/resnet50_dia_imagenet.json'))
+        mask='masks/resnet50_dia_imagenet.json',
+    )
+)

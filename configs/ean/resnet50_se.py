@@ -9,5 +9,6 @@ _base_ = [
 # with resnet50_se_search.py replaces it.
 model = dict(
     backbone=dict(
-        attention=dict(type='SEAttention'),
-        mask='masks/resnet50_sge_imagenet.json'))
+        attention=dict(type='SEAttention'), mask='masks/resnet50_sge_imagenet.json'
+    )
+)

@@ -8,5 +8,6 @@ _base_ = [
 # The mask that the authors published.
 model = dict(
     backbone=dict(
-        attention=dict(type='SGEAttention'),
-        mask='masks/resnet50_sge_imagenet.json'))
+        attention=dict(type='SGEAttention'), mask='masks/resnet50_sge_imagenet.json'
+    )
+)

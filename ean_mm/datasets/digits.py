@@ -36,9 +36,10 @@ class DigitsDataset(BaseDataset):
         digits = load_digits()
         images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
         train, test = train_test_split(
-            np.arange(len(images)), test_size=0.2, random_state=0,
-            stratify=digits.target)
+            np.arange(len(images)),
+            test_size=0.2,
+            random_state=0,
+            stratify=digits.target,
+        )
         indices = train if self.split == 'train' else test
-        return [
-            dict(img=images[i], gt_label=int(digits.target[i])) for i in indices
-        ]
+        return [dict(img=images[i], gt_label=int(digits.target[i])) for i in indices]

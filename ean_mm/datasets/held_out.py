@@ -85,13 +85,18 @@ def _choose_per_class(
     if not hasattr(dataset, 'get_gt_labels'):
         raise EANError(
             f'{type(dataset).__name__} has no class for each image; hold out '
-            'num_images instead of num_per_class')
+            'num_images instead of num_per_class'
+        )
     labels = np.asarray(dataset.get_gt_labels())
     names = dataset.metainfo.get('classes', range(labels.max() + 1))
-    return np.concatenate([
-        _choose(np.flatnonzero(labels == label), number, rng, f'class {names[label]!r}')
-        for label in np.unique(labels)
-    ])
+    return np.concatenate(
+        [
+            _choose(
+                np.flatnonzero(labels == label), number, rng, f'class {names[label]!r}'
+            )
+            for label in np.unique(labels)
+        ]
+    )
 
 
 def _choose(
@@ -100,5 +105,6 @@ def _choose(
     if not 0 < number < len(indices):
         raise EANError(
             f'cannot hold {number} images out of the {len(indices)} of {where}; some '
-            'must be left on either side')
+            'must be left on either side'
+        )
     return rng.choice(indices, number, replace=False)

@@ -1,11 +1,14 @@
 """Keep masks with the checkpoints and configs of the runs that used them."""
 
-from typing import Any
+from typing import Any, Set
 
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import nn
 
+from ean_mm.errors import EANError
 from ean_mm.search.space import masked_modules
 
 
@@ -16,7 +19,8 @@ class MaskHook(Hook):
     A checkpoint's ``meta['ean_mm']['masks']`` has the mask of each masked module; the
     config in the work dir has the bits in place of a path, so that it stands alone. A
     checkpoint that was trained with another mask is loaded with a warning, unless it
-    is a supernet's, which is made for all masks.
+    is a supernet's, which is made for all masks. One that holds none of the model's
+    weights is refused: mmengine would go on with initial weights.
     """
 
     def before_run(self, runner: Runner) -> None:
@@ -33,6 +37,13 @@ class MaskHook(Hook):
         }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        expected, names = set(_unwrapped(runner).state_dict()), weight_names(checkpoint)
+        if not expected & names:
+            raise EANError(
+                f'the checkpoint {runner._load_from} holds no weights of this model: '
+                f"its first is {min(names, default='missing')!r}, the model's "
+                f'{min(expected)!r}; load it with the config that it was trained with'
+            )
         stored = checkpoint.get('meta', {}).get('ean_mm', {})
         if stored.get('supernet'):
             return
@@ -42,7 +53,21 @@ class MaskHook(Hook):
                 runner.logger.warning(
                     f'the checkpoint was trained with the mask {trained} in {name}, '
                     f'which is set to {module.mask} now; to use the former, pass '
-                    f'--cfg-options model.{name}.mask={trained}')
+                    f'--cfg-options model.{name}.mask={trained}'
+                )
+
+
+def weight_names(checkpoint: dict) -> Set[str]:
+    """Names of the weights in a checkpoint, as of a model that is not wrapped."""
+    weights = checkpoint.get('state_dict', checkpoint)
+    return {
+        name[len('module.') :] if name.startswith('module.') else name
+        for name in weights
+    }
+
+
+def _unwrapped(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _config_of(node: Any, name: str) -> Any:

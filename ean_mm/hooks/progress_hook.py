@@ -7,8 +7,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from rich.console import Console
-from rich.progress import (
-    BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn)
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from ean_mm.search.search import MaskSearch
 from ean_mm.search.storage import Record
@@ -38,12 +38,17 @@ class RichProgressHook(Hook):
         if not is_main_process():
             return
         self.progress = Progress(
-            TextColumn('{task.description:<24}'), BarColumn(bar_width=24),
-            TextColumn('{task.completed:>5.0f}/{task.total:.0f}'), TimeElapsedColumn(),
-            TextColumn('eta'), TimeRemainingColumn(), TextColumn('{task.fields[facts]}'),
-            console=self.console)
+            TextColumn('{task.description}'),
+            BarColumn(bar_width=12),
+            TextColumn('{task.completed:.0f}/{task.total:.0f}, eta'),
+            TimeRemainingColumn(),
+            TextColumn('{task.fields[facts]}', table_column=Column(ratio=1)),
+            console=self.console,
+            expand=True,
+        )
         self.task = self.progress.add_task(
-            description, total=total, completed=completed, facts='')
+            description, total=total, completed=completed, facts=''
+        )
         self.progress.start()
 
     def _update(self, completed: int, facts: str = '') -> None:
@@ -60,8 +65,11 @@ class RichProgressHook(Hook):
             self._start(self.description, runner.max_iters, runner.iter)
 
     def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None,
-        outputs: Optional[dict] = None
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[dict] = None,
     ) -> None:
         loss = outputs.get('loss') if outputs else None
         facts = '' if loss is None else f'loss {float(loss):.3f}'
@@ -72,12 +80,14 @@ class RichProgressHook(Hook):
 
     def after_search_step(self, runner: Runner, record: Record) -> None:
         best = record['best']
-        reward = sum(entry['reward'] for entry in record['masks']) / len(record['masks'])
+        reward = sum(entry['reward'] for entry in record['masks']) / len(
+            record['masks']
+        )
         self._update(
-            min(record['step'] + 1, int(self.progress.tasks[0].total))
-            if self.progress else 0,
-            f'reward {reward:.2f}  best {best["reward"]:.2f} '
-            f'{" ".join(best["mask"].values())}  known {record["known_share"]:.0%}')
+            record['step'] + (0 if record.get('policy_mode') else 1),
+            f'reward {reward:.2f}, best {best["reward"]:.2f} '
+            f'{" ".join(best["mask"].values())}, known {record["known_share"]:.0%}',
+        )
 
     def after_train(self, runner: Runner) -> None:
         self._stop()  # of lowest priority: the search hook has searched by now

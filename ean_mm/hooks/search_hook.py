@@ -11,6 +11,7 @@ from mmengine.registry import HOOKS, TASK_UTILS
 from mmengine.runner import Runner
 
 from ean_mm.errors import EANError
+from ean_mm.hooks.mask_hook import weight_names
 from ean_mm.search.calibration import BNCalibration, draw_batches
 from ean_mm.search.evaluator import MaskEvaluator
 from ean_mm.search.reward import Reward
@@ -72,28 +73,48 @@ class EANSearchHook(Hook):
         if self.dataloader is None and runner.val_loop is None:
             raise EANError(
                 'EANSearchHook has no reward set: give it a dataloader and an '
-                'evaluator, or the config a val_dataloader')
+                'evaluator, or the config a val_dataloader'
+            )
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if runner.max_iters > 0:
+            return
+        model = getattr(runner.model, 'module', runner.model)
+        missing = sorted(set(model.state_dict()) - weight_names(checkpoint))
+        if missing:
+            raise EANError(
+                f'{runner._load_from} is not a supernet of this model: '
+                f'{len(missing)} of its weights are missing, {missing[0]} first; train '
+                'one with this config (max_epochs above 0)'
+            )
 
     def after_train(self, runner: Runner) -> None:
         if runner.iter == 0 and not runner._has_loaded:
             runner.logger.warning(
                 'the search runs on untrained weights: nothing was trained and '
-                'load_from names no supernet')
+                'load_from names no supernet'
+            )
         _synchronize(runner.model)
         space = SearchSpace(runner.model)
         evaluator = self._build_evaluator(runner, space)
         seed = runner.seed if self.seed is None else self.seed
         searcher = TASK_UTILS.build(
-            dict(self.searcher, num_bits=space.num_bits, seed=seed))
+            dict(self.searcher, num_bits=space.num_bits, seed=seed)
+        )
         self._started, self._first_step = time.time(), None
         search = MaskSearch(
-            space, searcher, evaluator, self.reward,
+            space,
+            searcher,
+            evaluator,
+            self.reward,
             SearchStorage(Path(runner.work_dir) / 'search'),
-            on_step=lambda record: self._report(runner, searcher.num_steps, record))
+            on_step=lambda record: self._report(runner, searcher.num_steps, record),
+        )
         runner.call_hook('before_search', search=search)
         runner.logger.info(
             f'Searching {space.num_bits} bits in {", ".join(space.modules)} on '
-            f'{len(evaluator.dataset)} reward images, {searcher.num_steps} steps')
+            f'{len(evaluator.dataset)} reward images, {searcher.num_steps} steps'
+        )
         resume = runner._resume if self.resume is None else self.resume
         best = search.run(resume=resume)
         if evaluator.calibration is not None:
@@ -114,23 +135,36 @@ class EANSearchHook(Hook):
         if self.calibration_batches:
             calibration = BNCalibration(
                 runner.model,
-                draw_batches(runner.train_dataloader, self.calibration_batches))
+                draw_batches(runner.train_dataloader, self.calibration_batches),
+            )
         return MaskEvaluator(
-            runner.model, space, dataloader, metrics, calibration,
-            fp16=getattr(runner.val_loop, 'fp16', False))
+            runner.model,
+            space,
+            dataloader,
+            metrics,
+            calibration,
+            fp16=getattr(runner.val_loop, 'fp16', False),
+        )
 
     def _report(self, runner: Runner, num_steps: int, record: Record) -> None:
         """Log a finished step."""
         step, best, entries = record['step'], record['best'], record['masks']
         reward = sum(entry['reward'] for entry in entries) / len(entries)
-        runner.visualizer.add_scalars({
-            'search/reward': reward,
-            'search/metric': sum(entry['metric'] for entry in entries) / len(entries),
-            'search/best_reward': best['reward'],
-            'search/known_share': record['known_share'],
-            **{f'search/{key}': record[key]
-               for key in ('loss', 'curiosity', 'baseline') if key in record},
-        }, step=step)
+        runner.visualizer.add_scalars(
+            {
+                'search/reward': reward,
+                'search/metric': sum(entry['metric'] for entry in entries)
+                / len(entries),
+                'search/best_reward': best['reward'],
+                'search/known_share': record['known_share'],
+                **{
+                    f'search/{key}': record[key]
+                    for key in ('loss', 'curiosity', 'baseline')
+                    if key in record
+                },
+            },
+            step=step,
+        )
         runner.call_hook('after_search_step', record=record)
         if self._first_step is None:
             self._first_step = step
@@ -142,7 +176,8 @@ class EANSearchHook(Hook):
                 f'Search [{min(step + 1, num_steps)}/{num_steps}]  '
                 f'reward: {reward:.2f}  best: {best["reward"]:.2f} '
                 f'({_show(best["mask"])})  known: {record["known_share"]:.0%}  '
-                f'eta: {time.strftime("%H:%M:%S", time.gmtime(eta))}')
+                f'eta: {time.strftime("%H:%M:%S", time.gmtime(eta))}'
+            )
 
     def _write_masks(
         self, runner: Runner, search: MaskSearch, best: Evaluation
@@ -167,7 +202,9 @@ class EANSearchHook(Hook):
                         reward_images=len(search.evaluator.dataset),
                         masks_evaluated=len(search.evaluations),
                         module=name,
-                        experiment=runner.experiment_name))
+                        experiment=runner.experiment_name,
+                    ),
+                )
             runner.logger.info(f'Mask of {name}: {mask}, written to {path}')
         return files
 

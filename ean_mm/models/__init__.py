@@ -1,11 +1,26 @@
 """Backbones and attention modules, registered in mmengine's root registry."""
 
 from ean_mm.models.attention import (
-    CBAMAttention, DIAAttention, ECAAttention, GateAttention, SEAttention, SGEAttention,
-    SPAAttention, build_attention)
+    CBAMAttention,
+    DIAAttention,
+    ECAAttention,
+    GateAttention,
+    SEAttention,
+    SGEAttention,
+    SPAAttention,
+    build_attention,
+)
 from ean_mm.models.ean_resnet import EANResNet, EANResNetCIFAR
 
 __all__ = [
-    'CBAMAttention', 'DIAAttention', 'EANResNet', 'EANResNetCIFAR', 'ECAAttention',
-    'GateAttention', 'SEAttention', 'SGEAttention', 'SPAAttention', 'build_attention'
+    'CBAMAttention',
+    'DIAAttention',
+    'EANResNet',
+    'EANResNetCIFAR',
+    'ECAAttention',
+    'GateAttention',
+    'SEAttention',
+    'SGEAttention',
+    'SPAAttention',
+    'build_attention',
 ]

@@ -74,7 +74,8 @@ class EANResNet(ResNet):
         if depth not in self.arch_settings:
             raise EANError(
                 f'depth={depth} is unknown; {type(self).__name__} takes '
-                f'{", ".join(map(str, self.arch_settings))}')
+                f'{", ".join(map(str, self.arch_settings))}'
+            )
         if share not in ('stage', 'block'):
             raise EANError(f"share={share!r} is unknown; use 'stage' or 'block'")
         if pretrained is not None:
@@ -91,7 +92,8 @@ class EANResNet(ResNet):
         self.attentions = nn.ModuleList()
         if attention is not None:
             self.attentions.extend(
-                self._build_attention(stage) for stage in self.stages)
+                self._build_attention(stage) for stage in self.stages
+            )
         self.set_mask(mask)
         self.freeze_attention = freeze_attention
         self._freeze_stages()
@@ -144,6 +146,16 @@ class EANResNet(ResNet):
             return [attention] * self.stage_blocks[stage]
         return list(attention)
 
+    def num_attention_parameters(self) -> int:
+        """Count the parameters of the attention modules that the mask plugs in."""
+        plugged = {
+            module
+            for i, bits in enumerate(self._mask.stages)
+            for module, bit in zip(self.block_attentions(i) or (), bits)
+            if bit
+        }
+        return sum(p.numel() for module in plugged for p in module.parameters())
+
     def forward_stem(self, x: Tensor) -> Tensor:
         """Run the layers before the first stage on images ``(N, C, H, W)``."""
         if self.deep_stem:
@@ -178,7 +190,7 @@ class EANResNet(ResNet):
     def _freeze_stages(self) -> None:
         super()._freeze_stages()
         if self.freeze_attention:
-            for attention in self.attentions[:max(self.frozen_stages, 0)]:
+            for attention in self.attentions[: max(self.frozen_stages, 0)]:
                 attention.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'EANResNet':
@@ -193,7 +205,7 @@ class EANResNet(ResNet):
             stem = f'{prefix}stem.'
             for key in [key for key in state_dict if key.startswith(stem)]:
                 # Theirs is a flat sequence of conv, norm and ReLU, three times.
-                layer, name = key[len(stem):].split('.', 1)
+                layer, name = key[len(stem) :].split('.', 1)
                 index, kind = divmod(int(layer), 3)
                 new_key = f'{stem}{index}.{("conv", "bn")[kind]}.{name}'
                 state_dict[new_key] = state_dict.pop(key)
@@ -241,7 +253,8 @@ class EANResNetCIFAR(EANResNet, ResNet_CIFAR):
             strides=strides,
             dilations=dilations,
             out_indices=out_indices,
-            **kwargs)
+            **kwargs,
+        )
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """Run the layers before the first stage on images ``(N, C, H, W)``."""

@@ -11,7 +11,16 @@ from ean_mm.search.space import SearchSpace, masked_modules
 from ean_mm.search.storage import SearchStorage
 
 __all__ = [
-    'BNCalibration', 'ControllerSettings', 'Curiosity', 'Evaluation', 'MaskEvaluator',
-    'MaskSearch', 'Policy', 'RLController', 'Reward', 'SearchSpace', 'SearchStorage',
-    'masked_modules'
+    'BNCalibration',
+    'ControllerSettings',
+    'Curiosity',
+    'Evaluation',
+    'MaskEvaluator',
+    'MaskSearch',
+    'Policy',
+    'RLController',
+    'Reward',
+    'SearchSpace',
+    'SearchStorage',
+    'masked_modules',
 ]

@@ -29,12 +29,17 @@ class BNCalibration:
         self.model = getattr(model, 'module', model)
         self.batches = batches
         self.layers: List[nn.Module] = [
-            layer for layer in self.model.modules()
+            layer
+            for layer in self.model.modules()
             if isinstance(layer, _BatchNorm) and layer.track_running_stats
         ]
         self._saved = [
-            (layer.running_mean.clone(), layer.running_var.clone(),
-             layer.num_batches_tracked.clone(), layer.momentum)
+            (
+                layer.running_mean.clone(),
+                layer.running_var.clone(),
+                layer.num_batches_tracked.clone(),
+                layer.momentum,
+            )
             for layer in self.layers
         ]
 
@@ -70,10 +75,15 @@ def draw_batches(dataloader: DataLoader, number: int, seed: int = 0) -> List[Any
     """
     dataset, batch_size = dataloader.dataset, dataloader.batch_size
     with _seeded(seed):
-        indices = torch.randperm(len(dataset))[:number * batch_size].tolist()
-        return list(DataLoader(
-            Subset(dataset, indices), batch_size, drop_last=len(indices) > batch_size,
-            collate_fn=dataloader.collate_fn))
+        indices = torch.randperm(len(dataset))[: number * batch_size].tolist()
+        return list(
+            DataLoader(
+                Subset(dataset, indices),
+                batch_size,
+                drop_last=len(indices) > batch_size,
+                collate_fn=dataloader.collate_fn,
+            )
+        )
 
 
 @contextmanager

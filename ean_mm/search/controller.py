@@ -133,11 +133,10 @@ class RLController:
         self._optimize(loss)
 
         if self.settings.replay:
-            self.replay_buffer.append(dict(
-                actions=actions,
-                rewards=extrinsic,
-                probs=log_prob.detach().exp()))
-            del self.replay_buffer[:-self.settings.replay_size]
+            self.replay_buffer.append(
+                dict(actions=actions, rewards=extrinsic, probs=log_prob.detach().exp())
+            )
+            del self.replay_buffer[: -self.settings.replay_size]
             if self.step >= self.settings.replay_start:
                 self._replay()
         self.step += 1
@@ -168,7 +167,9 @@ class RLController:
         ratio = (log_prob.exp() / stored['probs']).detach()
         advantages = self._advantages(stored['rewards'])  # (M, 1)
         surrogate = (ratio * log_prob * advantages).sum()
-        clipped = (ratio.clamp(1 - clip_coef, 1 + clip_coef) * log_prob * advantages).sum()
+        clipped = (
+            ratio.clamp(1 - clip_coef, 1 + clip_coef) * log_prob * advantages
+        ).sum()
         num_masks = len(stored['rewards'])
         loss = -self.settings.replay_weight * torch.min(surrogate, clipped) / num_masks
         self._optimize(loss)
@@ -200,7 +201,8 @@ class RLController:
             step=self.step,
             baseline=self.baseline,
             replay_buffer=list(self.replay_buffer),
-            rng_state=self._rng_state)
+            rng_state=self._rng_state,
+        )
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`."""

@@ -18,10 +18,15 @@ class Curiosity(nn.Module):
     def __init__(self, num_bits: int, lr: float) -> None:
         super().__init__()
         self.target = nn.Sequential(
-            nn.Linear(num_bits, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(),
-            nn.Linear(32, 4 * num_bits)).requires_grad_(False)
+            nn.Linear(num_bits, 32),
+            nn.ReLU(),
+            nn.Linear(32, 32),
+            nn.ReLU(),
+            nn.Linear(32, 4 * num_bits),
+        ).requires_grad_(False)
         self.predictor = nn.Sequential(
-            nn.Linear(num_bits, 32), nn.ReLU(), nn.Linear(32, 4 * num_bits))
+            nn.Linear(num_bits, 32), nn.ReLU(), nn.Linear(32, 4 * num_bits)
+        )
         self.optimizer = torch.optim.Adam(self.predictor.parameters(), lr=lr)
 
     def bonus(self, masks: Tensor) -> float:

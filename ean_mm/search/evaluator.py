@@ -53,7 +53,8 @@ class MaskEvaluator:
         if len(self.dataset) == 0:
             raise EANError(
                 'the reward set is empty: no image to evaluate a mask on; hold out more '
-                "images (HeldOutSplit's num_per_class) or name another data set")
+                "images (HeldOutSplit's num_per_class) or name another data set"
+            )
         if hasattr(self.dataset, 'metainfo'):
             evaluator.dataset_meta = self.dataset.metainfo
 

@@ -32,7 +32,8 @@ class Policy(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(input_size, hidden_size),
             nn.ReLU(),
-            nn.Linear(hidden_size, 2 * num_bits))
+            nn.Linear(hidden_size, 2 * num_bits),
+        )
         self.register_buffer('constant_input', torch.zeros(input_size))
 
     def forward(self) -> Categorical:

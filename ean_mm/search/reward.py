@@ -44,13 +44,15 @@ class Reward:
         """
         if self.metric not in metrics:
             raise EANError(
-                f'the evaluator reports no {self.metric!r}; set the reward\'s metric to '
-                f'one of {", ".join(metrics) or "its metrics (it reports none)"}')
+                f"the evaluator reports no {self.metric!r}; set the reward's metric to "
+                f'one of {", ".join(metrics) or "its metrics (it reports none)"}'
+            )
         value = float(metrics[self.metric])
         if not math.isfinite(value):
             raise EANError(
-                f'{self.metric} is {value}: the supernet\'s predictions or the reward '
-                'set are broken; look at the training loss and the labels')
+                f"{self.metric} is {value}: the supernet's predictions or the reward "
+                'set are broken; look at the training loss and the labels'
+            )
         return value * UNITS[self.unit]
 
     def __call__(self, percent: float, sparsity: float) -> float:

@@ -22,7 +22,9 @@ class Searcher(Protocol):
 
     def ask(self) -> List[Bits]: ...
 
-    def tell(self, masks: Sequence[Bits], rewards: Sequence[float]) -> Dict[str, float]: ...
+    def tell(
+        self, masks: Sequence[Bits], rewards: Sequence[float]
+    ) -> Dict[str, float]: ...
 
     def mode(self) -> Bits: ...
 
@@ -98,7 +100,8 @@ class MaskSearch:
             self.evaluator.fingerprint(),
             search_space=str(self.space.describe()),
             reward=str(vars(self.reward)),
-            searcher=str(self.searcher.describe()))
+            searcher=str(self.searcher.describe()),
+        )
         _on_main_process(self._start, resume)
         while _on_main_process(lambda: self.searcher.step < self.searcher.num_steps):
             masks = _on_main_process(self.searcher.ask)
@@ -127,7 +130,8 @@ class MaskSearch:
             raise EANError(
                 f'{self.storage.history_path} has {len(done)} of the '
                 f'{self.searcher.step} steps that {self.storage.state_path.name} has '
-                'seen; start afresh without --resume')
+                'seen; start afresh without --resume'
+            )
         for record in records:
             for entry in record['masks']:
                 self._remember(self.space.join(entry['mask']), entry['metric'])
@@ -139,8 +143,10 @@ class MaskSearch:
     def _evaluate(self, masks: Sequence[Bits]) -> None:
         """Evaluate the masks that are not known yet, on all ranks."""
         unknown = _on_main_process(
-            lambda: [bits for bits in dict.fromkeys(masks)
-                     if bits not in self.evaluations])
+            lambda: [
+                bits for bits in dict.fromkeys(masks) if bits not in self.evaluations
+            ]
+        )
         for bits in unknown:
             metrics = self.evaluator.evaluate(bits)
             _on_main_process(lambda: self._remember(bits, self.reward.percent(metrics)))
@@ -159,7 +165,8 @@ class MaskSearch:
         record = dict(
             self._record(self.searcher.step, [mode]),
             probabilities=self.searcher.probabilities(),
-            policy_mode=True)
+            policy_mode=True,
+        )
         self.storage.append(record, self._state())
         return record
 
@@ -167,19 +174,25 @@ class MaskSearch:
         entries = []
         for bits in masks:
             known, evaluation = self._draw(bits), self.evaluations[bits]
-            entries.append(dict(
-                mask=self._names(bits),
-                metric=evaluation.metric,
-                sparsity=evaluation.sparsity,
-                reward=evaluation.reward,
-                known=known))
-        best = max((self.evaluations[bits] for bits in self._drawn),
-                   key=lambda known: known.reward)
+            entries.append(
+                dict(
+                    mask=self._names(bits),
+                    metric=evaluation.metric,
+                    sparsity=evaluation.sparsity,
+                    reward=evaluation.reward,
+                    known=known,
+                )
+            )
+        best = max(
+            (self.evaluations[bits] for bits in self._drawn),
+            key=lambda known: known.reward,
+        )
         return dict(
             step=step,
             masks=entries,
             best=dict(mask=self._names(best.bits), reward=best.reward),
-            known_share=1 - len(self._drawn) / self._num_draws)
+            known_share=1 - len(self._drawn) / self._num_draws,
+        )
 
     def _names(self, bits: Bits) -> Dict[str, str]:
         return {name: str(mask) for name, mask in self.space.split(bits).items()}
@@ -194,7 +207,8 @@ class MaskSearch:
     def _remember(self, bits: Bits, percent: float) -> None:
         sparsity = self.space.sparsity(bits)
         self.evaluations[bits] = Evaluation(
-            bits, percent, sparsity, self.reward(percent, sparsity))
+            bits, percent, sparsity, self.reward(percent, sparsity)
+        )
 
     def _state(self) -> Dict[str, Any]:
         return dict(searcher=self.searcher.state_dict(), fingerprint=self.fingerprint)

@@ -22,7 +22,8 @@ def masked_modules(model: nn.Module) -> Dict[str, nn.Module]:
     return {
         name: module
         for name, module in model.named_modules()
-        if hasattr(module, 'set_mask') and hasattr(module, 'stage_blocks')
+        if hasattr(module, 'set_mask')
+        and hasattr(module, 'stage_blocks')
         and getattr(module, 'attention', None) is not None
     }
 
@@ -42,7 +43,8 @@ class SearchSpace:
         if not self.modules:
             raise EANError(
                 'the model has nothing to search: no module with a mask and attention; '
-                "use backbone=dict(type='EANResNet', attention=dict(type=...), ...)")
+                "use backbone=dict(type='EANResNet', attention=dict(type=...), ...)"
+            )
         self.stage_blocks = {
             name: tuple(module.stage_blocks) for name, module in self.modules.items()
         }
@@ -83,6 +85,7 @@ class SearchSpace:
             name: dict(
                 network=getattr(module, 'network', type(module).__name__),
                 stage_blocks=list(module.stage_blocks),
-                attention=dict(module.attention))
+                attention=dict(module.attention),
+            )
             for name, module in self.modules.items()
         }

@@ -56,23 +56,34 @@ class SearchStorage:
         """
         if not self.exists():
             return None
-        mend = (f'give another --work-dir, or start afresh without --resume '
-                f'(the old search in {self.folder} is kept)')
+        mend = (
+            f'give another --work-dir, or start afresh without --resume '
+            f'(the old search in {self.folder} is kept)'
+        )
         if not self.state_path.exists():
             raise EANError(f'{self.history_path} has no {self.state_path.name}; {mend}')
         try:
             state = torch.load(self.state_path, map_location='cpu', weights_only=True)
             stored = state['fingerprint']
-        except (RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError,
-                pickle.UnpicklingError) as error:
+        except (
+            RuntimeError,
+            KeyError,
+            TypeError,
+            EOFError,
+            OSError,
+            ValueError,
+            pickle.UnpicklingError,
+        ) as error:
             raise EANError(
                 f'{self.state_path} is not a readable search state '
-                f'({type(error).__name__}); {mend}') from error
+                f'({type(error).__name__}); {mend}'
+            ) from error
         differing = [key for key in fingerprint if stored.get(key) != fingerprint[key]]
         if differing:
             raise EANError(
                 f'{self.state_path} belongs to another search: its '
-                f'{", ".join(differing).replace("_", " ")} differ; {mend}')
+                f'{", ".join(differing).replace("_", " ")} differ; {mend}'
+            )
         return state
 
     def read_history(self) -> List[Record]:
@@ -95,7 +106,8 @@ class SearchStorage:
                     break
                 raise EANError(
                     f'{self.history_path}, line {number} is damaged; remove that line, '
-                    'whose masks will then be evaluated again') from error
+                    'whose masks will then be evaluated again'
+                ) from error
         return records
 
     def rewrite_history(self, records: List[Record]) -> None:

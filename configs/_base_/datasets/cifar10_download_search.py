@@ -8,12 +8,15 @@ train_dataloader = dict(
         type='HeldOutSplit',
         held_out=False,
         num_per_class=100,
-        dataset=_base_.train_dataloader.dataset))
+        dataset=_base_.train_dataloader.dataset,
+    )
+)
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='HeldOutSplit',
         held_out=True,
         num_per_class=100,
-        dataset=dict(
-            _base_.train_dataloader.dataset, pipeline=_base_.test_pipeline)))
+        dataset=dict(_base_.train_dataloader.dataset, pipeline=_base_.test_pipeline),
+    )
+)

@@ -12,14 +12,16 @@ train_dataloader = dict(
     num_workers=0,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='DigitsDataset', split='train', pipeline=train_pipeline))
+    dataset=dict(type='DigitsDataset', split='train', pipeline=train_pipeline),
+)
 val_dataloader = dict(
     batch_size=360,
     num_workers=0,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='DigitsDataset', split='test', pipeline=test_pipeline))
+    dataset=dict(type='DigitsDataset', split='test', pipeline=test_pipeline),
+)
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='Accuracy', topk=(1, ))
+val_evaluator = dict(type='Accuracy', topk=(1,))
 test_evaluator = val_evaluator

@@ -10,6 +10,13 @@ from ean_mm.models.attention.sge import SGEAttention
 from ean_mm.models.attention.spa import SPAAttention
 
 __all__ = [
-    'CBAMAttention', 'DIAAttention', 'ECAAttention', 'GateAttention', 'SEAttention',
-    'SGEAttention', 'SPAAttention', 'attend', 'build_attention'
+    'CBAMAttention',
+    'DIAAttention',
+    'ECAAttention',
+    'GateAttention',
+    'SEAttention',
+    'SGEAttention',
+    'SPAAttention',
+    'attend',
+    'build_attention',
 ]

@@ -96,4 +96,5 @@ def check_shape(attention: nn.Module, x: Tensor, y: Optional[Tensor]) -> None:
     if shape != tuple(x.shape):
         raise EANError(
             f'{type(attention).__name__} maps {tuple(x.shape)} to {shape}; attention '
-            'must keep the shape (N, C, H, W)')
+            'must keep the shape (N, C, H, W)'
+        )

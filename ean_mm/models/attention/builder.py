@@ -29,16 +29,19 @@ def build_attention(cfg: Dict[str, Any], channels: int) -> nn.Module:
     if not isinstance(cfg, dict) or 'type' not in cfg:
         raise EANError(
             f"attention={cfg!r} is no config; give a dict as dict(type='SEAttention'), "
-            'or None for the plain network')
+            'or None for the plain network'
+        )
     kind = cfg['type']
     with MODELS.switch_scope_and_registry(cfg.get('_scope_')) as registry:
         cls = registry.get(kind) if isinstance(kind, str) else kind
     if cls is None:
         known = ', '.join(
-            sorted(name for name in MODELS.module_dict if name.endswith('Attention')))
+            sorted(name for name in MODELS.module_dict if name.endswith('Attention'))
+        )
         raise EANError(
             f'attention {kind!r} is not registered; known here are {known}. Name the '
-            "module that registers yours in custom_imports=dict(imports=['...'])")
+            "module that registers yours in custom_imports=dict(imports=['...'])"
+        )
     parameters = inspect.signature(cls).parameters
     taken = next((name for name in CHANNEL_ARGUMENTS if name in parameters), None)
     arguments = {key: cfg[key] for key in cfg if key not in ('type', '_scope_')}

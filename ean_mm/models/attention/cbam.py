@@ -6,8 +6,12 @@ from torch import Tensor, nn
 
 from ean_mm.errors import EANError
 from ean_mm.models.attention.base import (
-    IDENTITY_LOGIT, GateAttention, bottleneck_width, global_average_pool,
-    statistics_dtype)
+    IDENTITY_LOGIT,
+    GateAttention,
+    bottleneck_width,
+    global_average_pool,
+    statistics_dtype,
+)
 
 
 @MODELS.register_module()

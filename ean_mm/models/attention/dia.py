@@ -7,7 +7,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ean_mm.models.attention.base import (
-    IDENTITY_LOGIT, GateAttention, bottleneck_width, global_average_pool)
+    IDENTITY_LOGIT,
+    GateAttention,
+    bottleneck_width,
+    global_average_pool,
+)
 
 State = Tuple[Tensor, Tensor]
 
@@ -46,7 +50,8 @@ class DIAAttention(GateAttention):
         return nn.Sequential(
             nn.Linear(channels, hidden),
             nn.ReLU(inplace=True),
-            nn.Linear(hidden, 4 * channels))
+            nn.Linear(hidden, 4 * channels),
+        )
 
     def reset_parameters(self) -> None:
         for layer in (self.w_ih[0], self.w_ih[2], self.w_hh[0], self.w_hh[2]):
@@ -67,9 +72,7 @@ class DIAAttention(GateAttention):
         cell = self.initial_cell.expand_as(v) if self.init == 'identity' else zeros
         return zeros, cell
 
-    def step(
-        self, v: Tensor, state: Optional[State] = None
-    ) -> Tuple[Tensor, State]:
+    def step(self, v: Tensor, state: Optional[State] = None) -> Tuple[Tensor, State]:
         """Advance the cell by one block.
 
         Args:
@@ -86,17 +89,13 @@ class DIAAttention(GateAttention):
         hidden = o.sigmoid() * cell.sigmoid()
         return hidden, (hidden, cell)
 
-    def gate(
-        self, x: Tensor, state: Optional[State] = None
-    ) -> Tuple[Tensor, State]:
+    def gate(self, x: Tensor, state: Optional[State] = None) -> Tuple[Tensor, State]:
         """Return the gate ``(N, C, 1, 1)`` for ``x`` and the state after it."""
         v = global_average_pool(x).to(self.w_ih[0].weight.dtype)
         gate, state = self.step(v, state)
         return gate.to(x.dtype)[..., None, None], state
 
-    def forward(
-        self, x: Tensor, state: Optional[State] = None
-    ) -> Tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: Optional[State] = None) -> Tuple[Tensor, State]:
         """Scale ``x`` of shape ``(N, C, H, W)``; return it and the state after it."""
         gate, state = self.gate(x, state)
         return x * gate, state

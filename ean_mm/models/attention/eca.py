@@ -8,7 +8,10 @@ from torch import Tensor, nn
 
 from ean_mm.errors import EANError
 from ean_mm.models.attention.base import (
-    IDENTITY_LOGIT, GateAttention, global_average_pool)
+    IDENTITY_LOGIT,
+    GateAttention,
+    global_average_pool,
+)
 
 
 @MODELS.register_module()
@@ -45,7 +48,8 @@ class ECAAttention(GateAttention):
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise EANError(f'ECAAttention: kernel_size={kernel_size} must be odd')
         self.conv = nn.Conv1d(
-            1, 1, kernel_size, padding=kernel_size // 2, bias=init == 'identity')
+            1, 1, kernel_size, padding=kernel_size // 2, bias=init == 'identity'
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

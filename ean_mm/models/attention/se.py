@@ -4,7 +4,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ean_mm.models.attention.base import (
-    IDENTITY_LOGIT, GateAttention, bottleneck_width, global_average_pool)
+    IDENTITY_LOGIT,
+    GateAttention,
+    bottleneck_width,
+    global_average_pool,
+)
 
 
 @MODELS.register_module()

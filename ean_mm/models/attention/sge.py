@@ -34,7 +34,8 @@ class SGEAttention(GateAttention):
         self.groups = min(groups, channels)
         if self.groups < 1 or channels % self.groups:
             raise EANError(
-                f'SGEAttention: {groups} groups do not divide {channels} channels')
+                f'SGEAttention: {groups} groups do not divide {channels} channels'
+            )
         self.weight = nn.Parameter(torch.empty(1, self.groups, 1, 1))
         self.bias = nn.Parameter(torch.empty(1, self.groups, 1, 1))
         self.reset_parameters()
@@ -52,7 +53,9 @@ class SGEAttention(GateAttention):
             centred = similarity - similarity.mean((2, 3), keepdim=True)
             positions = centred.shape[2] * centred.shape[3]
             # torch.std is NaN for a single position, where `centred` is 0.
-            variance = centred.square().sum((2, 3), keepdim=True) / max(positions - 1, 1)
+            variance = centred.square().sum((2, 3), keepdim=True) / max(
+                positions - 1, 1
+            )
             normalised = centred / (variance.sqrt() + self.eps)
             return (normalised * self.weight + self.bias).sigmoid()
 

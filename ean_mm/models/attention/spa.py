@@ -6,7 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ean_mm.models.attention.base import (
-    IDENTITY_LOGIT, GateAttention, bottleneck_width, statistics_dtype)
+    IDENTITY_LOGIT,
+    GateAttention,
+    bottleneck_width,
+    statistics_dtype,
+)
 
 
 @MODELS.register_module()
@@ -43,6 +47,7 @@ class SPAAttention(GateAttention):
         """Return the gate ``(N, C, 1, 1)`` for ``x`` of shape ``(N, C, H, W)``."""
         wide = x.to(statistics_dtype(x))
         pyramid = torch.cat(
-            [F.adaptive_avg_pool2d(wide, size).flatten(1) for size in self.sizes], dim=1)
+            [F.adaptive_avg_pool2d(wide, size).flatten(1) for size in self.sizes], dim=1
+        )
         logits = self.fc2(self.fc1(pyramid.to(self.fc1.weight.dtype)).relu())
         return logits.sigmoid().to(x.dtype)[..., None, None]
