@@ -159,7 +159,7 @@ def prepare_distributed(cfg: Config) -> None:
         raise EANError(f'--launcher {cfg.launcher} needs GPUs; without, use pytorch')
     if 'RANK' not in os.environ:
         raise EANError(
-            '--launcher pytorch needs torchrun: tools/dist_train.sh CONFIG NUM_PROCESSES'
+            '--launcher pytorch needs torchrun; use tools/dist_train.sh CONFIG NUM'
         )
     # mmengine would call torch.cuda.set_device; it leaves an existing group alone.
     torch.distributed.init_process_group('gloo')

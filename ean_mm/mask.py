@@ -213,7 +213,7 @@ class Mask:
         }
         try:
             text = json.dumps(content, indent=2, allow_nan=False)
-            text = _INTEGER_LIST.sub(lambda found: ' '.join(found[0].split()), text)
+            text = _INTEGER_LIST.sub(_on_one_line, text)
         except (TypeError, ValueError) as error:
             raise EANError(f'mask file {path} cannot be written: {error}') from error
         with atomic_write(path) as file:
@@ -303,6 +303,10 @@ def _find_file(text: str) -> Optional[Path]:
     except (OSError, ValueError, RuntimeError):  # too long, a null byte, no such user
         pass
     return None
+
+
+def _on_one_line(integer_list: re.Match) -> str:
+    return f'[{", ".join(re.findall("[0-9]+", integer_list[0]))}]'
 
 
 def _sizes(stage_blocks: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: a real data set without a download."""
+"""Handwritten digits of scikit-learn: a real data set without a download."""
 
 from typing import Any, Dict, List
 

@@ -9,11 +9,13 @@ from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, TASK_UTILS
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
+from ean_mm.datasets.held_out import HeldOutSplit
 from ean_mm.errors import EANError
 from ean_mm.hooks.mask_hook import weight_names
 from ean_mm.search.calibration import BNCalibration, draw_batches
-from ean_mm.search.evaluator import MaskEvaluator
+from ean_mm.search.evaluator import MaskEvaluator, require_images
 from ean_mm.search.reward import Reward
 from ean_mm.search.search import Evaluation, MaskSearch
 from ean_mm.search.space import SearchSpace
@@ -75,6 +77,9 @@ class EANSearchHook(Hook):
                 'EANSearchHook has no reward set: give it a dataloader and an '
                 'evaluator, or the config a val_dataloader'
             )
+
+        if self.dataloader is None:
+            _check_split(runner.train_dataloader.dataset, runner.val_loop.dataloader)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if runner.max_iters > 0:
@@ -202,11 +207,24 @@ class EANSearchHook(Hook):
                         reward_images=len(search.evaluator.dataset),
                         masks_evaluated=len(search.evaluations),
                         module=name,
-                        experiment=runner.experiment_name,
+                        config=Path(runner.cfg.filename or 'none').name,
                     ),
                 )
             runner.logger.info(f'Mask of {name}: {mask}, written to {path}')
         return files
+
+
+def _check_split(train_set: Any, reward_loader: DataLoader) -> None:
+    """Refuse a reward set that is empty or that the supernet trains on."""
+    reward_set = reward_loader.dataset
+    require_images(reward_set)
+    if isinstance(reward_set, HeldOutSplit) and isinstance(train_set, HeldOutSplit):
+        overlap = len(set(reward_set.indices) & set(train_set.indices))
+        if overlap:
+            raise EANError(
+                f'{overlap} of the {len(reward_set)} reward images are trained on; '
+                'give both sides of HeldOutSplit the same number and seed'
+            )
 
 
 def _show(masks: Dict[str, str]) -> str:

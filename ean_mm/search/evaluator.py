@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Sized
 
 import torch
 from mmengine.evaluator import Evaluator
@@ -50,11 +50,7 @@ class MaskEvaluator:
         self.calibration = calibration
         self.fp16 = fp16
         self.dataset = dataloader.dataset
-        if len(self.dataset) == 0:
-            raise EANError(
-                'the reward set is empty: no image to evaluate a mask on; hold out more '
-                "images (HeldOutSplit's num_per_class) or name another data set"
-            )
+        require_images(self.dataset)
         if hasattr(self.dataset, 'metainfo'):
             evaluator.dataset_meta = self.dataset.metainfo
 
@@ -84,6 +80,15 @@ class MaskEvaluator:
         for index in range(len(self.dataset)):
             images.update(_describe_image(self.dataset, index).encode())
         return dict(weights=weights.hexdigest(), reward_set=images.hexdigest())
+
+
+def require_images(dataset: Sized) -> None:
+    """Refuse an empty reward set."""
+    if len(dataset) == 0:
+        raise EANError(
+            'the reward set is empty: no image to score masks on; hold out more images '
+            "(HeldOutSplit's num_per_class) or name another data set"
+        )
 
 
 def _describe_image(dataset: Any, index: int) -> str:

@@ -149,7 +149,7 @@ class MaskSearch:
         )
         for bits in unknown:
             metrics = self.evaluator.evaluate(bits)
-            _on_main_process(lambda: self._remember(bits, self.reward.percent(metrics)))
+            _on_main_process(self._remember_metrics, bits, metrics)
 
     def _learn(self, masks: Sequence[Bits]) -> Record:
         """Tell the searcher the rewards and store the step."""
@@ -203,6 +203,9 @@ class MaskSearch:
         self._drawn.add(bits)
         self._num_draws += 1
         return known
+
+    def _remember_metrics(self, bits: Bits, metrics: Dict[str, float]) -> None:
+        self._remember(bits, self.reward.percent(metrics))
 
     def _remember(self, bits: Bits, percent: float) -> None:
         sparsity = self.space.sparsity(bits)

@@ -64,7 +64,7 @@ class SearchSpace:
         return masks
 
     def join(self, masks: Mapping[str, Any]) -> Bits:
-        """Join one mask a module (anything ``Mask.parse`` reads) to a string of bits."""
+        """Join one mask a module, as ``Mask.parse`` reads it, to a string of bits."""
         bits: List[int] = []
         for name, blocks in self.stage_blocks.items():
             bits.extend(Mask.parse(masks[name], blocks).bits)

@@ -1,0 +1,69 @@
+"""Real runners on scikit-learn's digits, small enough for seconds."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import ean_mm  # noqa: F401  (registers the modules)
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = ROOT.parent / 'shared' / 'data'
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def _digits_config():
+    return Config.fromfile(ROOT / 'configs/ean/resnet20_se_search_digits.py')
+
+
+@pytest.fixture
+def digits_config(_digits_config, tmp_path):
+    """The search on digits, shrunk: 4 channels, an epoch, 4 steps, 50 reward images."""
+    cfg = copy.deepcopy(_digits_config)
+    cfg.work_dir = str(tmp_path / 'work')
+    cfg.experiment_name = tmp_path.name
+    cfg.randomness = dict(seed=0)
+    cfg.model.backbone.update(base_channels=4, stem_channels=4)
+    cfg.model.head.in_channels = 16
+    cfg.train_cfg.max_epochs = 1
+    cfg.default_hooks.checkpoint.interval = 1
+    cfg.train_dataloader.dataset.num_per_class = 5
+    cfg.val_dataloader.dataset.num_per_class = 5
+    cfg.custom_hooks[2].searcher.num_steps = 4
+    cfg.log_level = 'WARNING'
+    return cfg
+
+
+@pytest.fixture
+def build_runner():
+    """Build a runner of a config, under a name of its own."""
+    count = 0
+
+    def build(cfg) -> Runner:
+        nonlocal count
+        count += 1
+        cfg.experiment_name = f'{cfg.experiment_name}_{count}'
+        return Runner.from_cfg(copy.deepcopy(cfg))
+
+    return build
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> Path:
+    """The folder of archives of real images beside the checkout."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip('no ../shared/data beside the checkout')
+    return SHARED_DATA

@@ -1,0 +1,19 @@
+"""A hook for runs in other processes, named in their custom_imports."""
+
+from pathlib import Path
+
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class RecordMasksHook(Hook):
+    """Writes the mask of every training iteration to a file of its rank's own."""
+
+    priority = 'LOW'
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        model = getattr(runner.model, 'module', runner.model)
+        with open(Path(runner.work_dir, f'masks_rank{get_rank()}.txt'), 'a') as file:
+            file.write(f'{runner.iter} {model.backbone.mask}\n')

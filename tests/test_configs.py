@@ -1,0 +1,90 @@
+"""Every config builds its model and runs it, and names data as its README says."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmpretrain.structures import DataSample
+
+from ean_mm import Mask
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / 'configs/ean').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_config_builds_and_trains_a_step(path):
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.default_scope)
+    mask = cfg.model.backbone.mask
+    if mask.startswith('work_dirs/'):
+        # its search has to run first: that config exists
+        search = Path(mask).parent.name
+        assert (path.parent / f'{search}.py') in CONFIGS
+        cfg.model.backbone.mask = 'all'
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    size = 64 if 'resnet50' in path.stem else 16
+    channels = cfg.model.backbone.get('in_channels', 3)
+    inputs = torch.randint(256, (2, channels, size, size), dtype=torch.uint8)
+    samples = [DataSample().set_gt_label(label) for label in (1, 2)]
+    data = model.data_preprocessor(dict(inputs=inputs, data_samples=samples), True)
+    losses = model(**data, mode='loss')
+    losses['loss'].backward()
+    assert losses['loss'].isfinite()
+    attention = re.match(r'resnet\d+_([a-z]+)', path.stem)[1].upper()
+    assert cfg.model.backbone.attention.type == f'{attention}Attention'
+    assert model.backbone.depth == int(re.match(r'resnet(\d+)', path.stem)[1])
+
+
+@pytest.mark.parametrize(
+    'path',
+    [path for path in CONFIGS if 'search' in path.stem],
+    ids=lambda path: path.stem,
+)
+def test_search_configs_never_see_the_test_set(path):
+    cfg = Config.fromfile(path)
+    train, val = cfg.train_dataloader.dataset, cfg.val_dataloader.dataset
+    assert (train.held_out, val.held_out) == (False, True)
+    for key in ('type', 'num_per_class'):
+        assert train[key] == val[key]
+    for key in ('data_root', 'data_prefix', 'split'):
+        assert train.dataset.get(key) == val.dataset.get(key)
+    hooks = {hook.type: hook for hook in cfg.custom_hooks}
+    assert hooks['EANSearchHook'].searcher.preset == 'paper'
+    assert 'SupernetHook' in hooks
+
+
+@pytest.mark.parametrize('baseline', ['plain', 'block', 'all'])
+def test_baselines_are_one_option(baseline):
+    options = dict(
+        plain={'model.backbone.attention': None},
+        block={'model.backbone.share': 'block', 'model.backbone.mask': 'all'},
+        all={'model.backbone.mask': 'all'},
+    )[baseline]
+    cfg = Config.fromfile(ROOT / 'configs/ean/resnet20_se_digits.py')
+    cfg.merge_from_dict(options)
+    init_default_scope('mmpretrain')
+    backbone = MODELS.build(cfg.model).backbone
+    plugged = dict(plain=0, block=9, all=9)[baseline]
+    assert backbone.mask.num_connections == plugged
+    assert len(backbone.attentions) == (0 if baseline == 'plain' else 3)
+
+
+@pytest.mark.parametrize(
+    'path', sorted((ROOT / 'ean_mm/masks').glob('*.json')), ids=lambda path: path.stem
+)
+def test_shipped_masks_are_of_the_network_in_their_name(path):
+    mask = Mask.from_file(path)
+    depth, attention = re.match(r'resnet(\d+)_([a-z]+)_', path.stem).groups()
+    assert mask.info['network'].endswith(f'-{depth}')
+    assert mask.info['attention']['type'] == f'{attention.upper()}Attention'
+
+
+def test_the_published_masks_ship():
+    published = dict(sge='1001011010011011', dia='1100011110010011')
+    for name, bits in published.items():
+        mask = Mask.parse(f'masks/resnet50_{name}_imagenet.json', (3, 4, 6, 3))
+        assert mask == Mask.parse(bits, (3, 4, 6, 3))

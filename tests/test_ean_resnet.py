@@ -1,0 +1,391 @@
+import copy
+
+import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
+from mmpretrain.models import ResNet, ResNet_CIFAR
+from mmpretrain.models.backbones.resnet import BasicBlock
+from torch import nn
+
+from ean_mm import EANResNet, EANResNetCIFAR, Mask
+from ean_mm.models.attention import GateAttention
+
+SE = dict(type='SEAttention')
+ALL = ['SEAttention', 'SGEAttention', 'DIAAttention', 'SPAAttention', 'ECAAttention',
+       'CBAMAttention']  # fmt: skip
+
+
+@MODELS.register_module()
+class Doubling(nn.Module):
+    """A user's own attention: no base class, its channels named otherwise."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((in_channels, 1, 1), 2.0))
+
+    def forward(self, x):
+        return x * self.scale
+
+
+@MODELS.register_module()
+class Halving(nn.Module):
+    """A user's mistake: the map gets smaller."""
+
+    def forward(self, x):
+        return x[..., ::2, ::2]
+
+
+def randomize(model):
+    """Give norm layers statistics, as training would, and set the model to eval.
+
+    mmpretrain's and mmseg's ``eval`` return None.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    model.eval()
+    return model
+
+
+def small(depth=18, **kwargs):
+    """Few channels, all four stages returned."""
+    options = dict(base_channels=8, stem_channels=8, out_indices=(0, 1, 2, 3))
+    return EANResNet(depth, **{**options, **kwargs})
+
+
+@pytest.mark.parametrize('depth', [18, 34, 50, 101, 152])
+def test_depths_have_their_stages_and_a_mask_for_them(depth):
+    model = small(depth, attention=SE)
+    assert model.stage_blocks == ResNet.arch_settings[depth][1]
+    assert model.mask == Mask.parse('all', model.stage_blocks)
+    assert model.network == f'EANResNet-{depth}'
+
+
+@pytest.mark.parametrize(
+    'depth, blocks',
+    [(20, (3, 3, 3)), (32, (5, 5, 5)), (44, (7, 7, 7)), (56, (9, 9, 9)),
+     (110, (18, 18, 18)), (164, (18, 18, 18))],
+)  # fmt: skip
+def test_cifar_depths(depth, blocks):
+    model = EANResNetCIFAR(depth, attention=SE)
+    assert model.stage_blocks == blocks
+    shortcuts = sum(stage[0].downsample is not None for stage in model.stages)
+    convolutions = sum(isinstance(m, nn.Conv2d) for m in model.modules())
+    assert convolutions - shortcuts + 1 == depth  # the classifier is the last layer
+    features = model(torch.randn(2, 3, 32, 32))
+    assert features[0].shape[2:] == (8, 8)
+
+
+def test_resnet20_has_the_parameters_of_the_paper():
+    model = EANResNetCIFAR(20)
+    parameters = sum(p.numel() for p in model.parameters())
+    # He et al.: 0.27 M, with parameter-free shortcuts; theirs here are 1x1 convolutions
+    assert 0.26e6 < parameters < 0.28e6
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        dict(deep_stem=True, avg_down=True),
+        dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)),
+        dict(style='caffe', out_indices=(0, 2)),
+        dict(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(1,)),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize('depth', [18, 50])
+def test_without_bits_it_is_mmpretrains_resnet(depth, options):
+    kwargs = dict(base_channels=8, stem_channels=8, **options)
+    plain = randomize(ResNet(depth, **kwargs))
+    model = EANResNet(depth, attention=SE, mask='none', **kwargs)
+    missing, unexpected = model.load_state_dict(plain.state_dict(), strict=False)
+    assert not unexpected
+    assert missing and all('attention' in key for key in missing)
+    x = torch.randn(2, 3, 64, 48)
+    for ours, theirs in zip(model.eval()(x), plain(x)):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_plain_resnet50_checkpoint_loads():
+    plain = ResNet(50)
+    model = EANResNet(50, attention=SE)
+    missing, unexpected = model.load_state_dict(plain.state_dict(), strict=False)
+    assert not unexpected
+    assert all(key.startswith('attentions.') for key in missing)
+    assert set(EANResNet(50).state_dict()) == set(plain.state_dict())
+
+
+def test_torchvisions_checkpoint_loads():
+    torchvision = pytest.importorskip('torchvision')
+    weights = torchvision.models.resnet18(weights=None).state_dict()
+    model = EANResNet(18, attention=SE)
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    assert sorted(unexpected) == ['fc.bias', 'fc.weight']
+    assert all(key.startswith('attentions.') for key in missing)
+
+
+def test_cifar_network_without_bits_is_mmpretrains():
+    class ResNet20(ResNet_CIFAR):
+        arch_settings = {20: (BasicBlock, (3, 3, 3))}
+
+    plain = ResNet20(
+        20,
+        stem_channels=16,
+        base_channels=16,
+        num_stages=3,
+        strides=(1, 2, 2),
+        dilations=(1, 1, 1),
+        out_indices=(2,),
+    )
+    plain = randomize(plain)
+    model = EANResNetCIFAR(20, attention=SE, mask='none').eval()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(model(x)[0], plain(x)[0])
+
+
+@pytest.mark.parametrize('depth', [18, 50])
+def test_a_bit_plugs_attention_between_last_norm_and_addition(depth):
+    """One block, computed by hand from its layers."""
+    model = randomize(small(depth, attention=dict(type='Doubling'), mask='none'))
+    x = torch.randn(2, 3, 32, 32)
+    stem = model.forward_stem(x)
+    block = model.layer1[0]
+    y = torch.relu(block.norm1(block.conv1(stem)))
+    y = block.norm2(block.conv2(y))
+    if depth == 50:
+        y = block.norm3(block.conv3(torch.relu(y)))
+    shortcut = stem if block.downsample is None else block.downsample(stem)
+    first = Mask.parse('none', model.stage_blocks).bits
+    model.set_mask((1, *first[1:]))
+    after_first = []
+    block.register_forward_hook(lambda module, args, out: after_first.append(out))
+    model(x)
+    torch.testing.assert_close(after_first[0], torch.relu(2 * y + shortcut))
+
+
+def test_blocks_of_a_stage_share_one_module():
+    model = small(attention=SE)
+    calls = {i: 0 for i in range(4)}
+    for i, attention in enumerate(model.attentions):
+
+        def count(module, args, output, i=i):
+            calls[i] += 1
+
+        attention.register_forward_hook(count)
+    model.set_mask('11-10-00-01')
+    model(torch.randn(2, 3, 64, 64))
+    assert calls == {0: 2, 1: 1, 2: 0, 3: 1}
+
+
+def test_unshared_attention_has_a_module_for_every_block():
+    shared, unshared = small(attention=SE), small(attention=SE, share='block')
+    per_stage = [sum(p.numel() for p in a.parameters()) for a in shared.attentions]
+    assert shared.num_attention_parameters() == sum(per_stage)
+    assert unshared.num_attention_parameters() == 2 * sum(per_stage)
+    unshared.set_mask('10-00-00-00')
+    assert unshared.num_attention_parameters() == per_stage[0]
+    shared.set_mask('11-00-00-00')
+    assert shared.num_attention_parameters() == per_stage[0]
+
+
+def test_dia_state_runs_along_a_stage_and_restarts_at_the_next_call():
+    model = randomize(small(34, attention=dict(type='DIAAttention')))
+    states = []
+    model.attentions[2].register_forward_hook(
+        lambda module, args, out: states.append((args[1], out[1]))
+    )
+    x = torch.randn(2, 3, 64, 64)
+    model.set_mask('000-0000-010110-000')
+    first = model(x)
+    assert [before is None for before, _ in states] == [True, False, False]
+    assert states[1][0] is states[0][1] and states[2][0] is states[1][1]
+    assert all(torch.equal(a, b) for a, b in zip(model(x), first))
+
+
+def test_unshared_dia_starts_every_block_at_zero():
+    model = small(34, attention=dict(type='DIAAttention'), share='block')
+    states = []
+    for attention in model.attentions[1]:
+        attention.register_forward_hook(
+            lambda module, args, out: states.append(args[1])
+        )
+    model(torch.randn(2, 3, 64, 64))
+    assert states == [None] * 4
+
+
+@pytest.mark.parametrize('attention', ALL)
+@pytest.mark.parametrize('share', ['stage', 'block'])
+def test_every_attention_trains_every_parameter(attention, share):
+    model = small(attention=dict(type=attention), share=share).train()
+    sum(out.sum() for out in model(torch.randn(2, 3, 64, 64))).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize('attention', [*ALL, 'Doubling'])
+@pytest.mark.parametrize('depth', [18, 50])
+def test_checkpointed_activations_give_the_same_gradients(attention, depth):
+    model = small(depth, attention=dict(type=attention), with_cp=True)
+    twin = small(depth, attention=dict(type=attention))
+    twin.load_state_dict(model.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    for network in (model, twin):
+        network.train()
+        sum(out.square().sum() for out in network(x)).backward()
+    for (name, p), q in zip(model.named_parameters(), twin.parameters()):
+        torch.testing.assert_close(p.grad, q.grad, msg=name)
+
+
+def test_identity_init_enters_a_trained_network_harmlessly():
+    plain = randomize(small(50))
+    x = torch.randn(2, 3, 64, 64)
+    expected = plain(x)[-1]
+
+    def change(init):
+        model = small(50, attention=dict(type='SEAttention', init=init)).eval()
+        model.load_state_dict(plain.state_dict(), strict=False)
+        return ((model(x)[-1] - expected).norm() / expected.norm()).item()
+
+    assert change('identity') < 0.05
+    assert change('default') > 0.3
+
+
+@pytest.mark.parametrize('init', ['identity', 'default'])
+@pytest.mark.parametrize('attention', ALL)
+def test_init_weights_keeps_the_attentions_own_start(attention, init):
+    model = small(attention=dict(type=attention, init=init))
+    model.init_weights()
+    gate = model.attentions[0].gate(torch.rand(1, 8, 4, 4))
+    gate = gate[0] if isinstance(gate, tuple) else gate
+    assert (gate.mean() > 0.95) == (init == 'identity')
+
+
+def test_pretrained_names_a_checkpoint_as_mmseg_passes_it(tmp_path):
+    plain = randomize(small())
+    path = str(tmp_path / 'plain.pth')
+    torch.save(plain.state_dict(), path)
+    model = small(attention=SE, pretrained=path)
+    model.init_weights()
+    assert torch.equal(model.layer3[1].conv2.weight, plain.layer3[1].conv2.weight)
+
+    nn.init.constant_(model.attentions[0].fc1.weight, 0.25)
+    torch.save(model.state_dict(), path)
+    model = small(attention=SE, pretrained=path)
+    model.init_weights()
+    assert (model.attentions[0].fc1.weight == 0.25).all()
+    with pytest.raises(ValueError, match='not both'):
+        small(pretrained=path, init_cfg=dict(type='Pretrained', checkpoint=path))
+
+
+def test_mmsegs_deep_stem_is_mapped_on_load():
+    mmseg = pytest.importorskip('mmseg.models')
+    theirs = randomize(mmseg.ResNetV1c(
+        depth=18, base_channels=8, stem_channels=8, strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4), contract_dilation=True))  # fmt: skip
+    ours = small(
+        attention=SE, mask='none', deep_stem=True, strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4), contract_dilation=True).eval()  # fmt: skip
+    missing, unexpected = ours.load_state_dict(theirs.state_dict(), strict=False)
+    assert not unexpected
+    assert all('attention' in key for key in missing)
+    x = torch.randn(1, 3, 64, 64)
+    for a, b in zip(ours(x), theirs(x)):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize('depth', [18, 50])
+def test_contract_dilation_is_mmsegs(depth):
+    mmseg = pytest.importorskip('mmseg.models')
+    kwargs = dict(base_channels=8, stem_channels=8, strides=(1, 2, 1, 1),
+                  dilations=(1, 1, 2, 4), contract_dilation=True)  # fmt: skip
+    theirs = randomize(mmseg.ResNet(depth, **kwargs))
+    ours = EANResNet(depth, out_indices=(0, 1, 2, 3), **kwargs).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    for a, b in zip(ours(x), theirs(x)):
+        torch.testing.assert_close(a, b)
+
+
+def test_frozen_stages_and_norm_eval_leave_the_attention_training():
+    class NormAttention(nn.Sequential):
+        def __init__(self, channels):
+            super().__init__(nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels))
+
+    attention = dict(type=NormAttention)
+    model = small(attention=attention, frozen_stages=2, norm_eval=True).train()
+    assert not any(p.requires_grad for p in model.layer2.parameters())
+    assert all(p.requires_grad for p in model.attentions.parameters())
+    assert not model.layer3[0].norm1.training
+    assert all(attention[1].training for attention in model.attentions)
+
+    model = small(attention=attention, frozen_stages=2, norm_eval=True,
+                  freeze_attention=True).train()  # fmt: skip
+    trainable = [any(p.requires_grad for p in a.parameters()) for a in model.attentions]
+    assert trainable == [False, False, True, True]
+    assert not any(attention[1].training for attention in model.attentions)
+
+
+def test_train_and_eval_return_the_model():
+    model = small()
+    assert model.eval() is model and not model.training
+    assert model.train() is model and model.training
+
+
+def test_set_mask_takes_every_form_and_refuses_what_does_not_fit():
+    model = small(attention=SE)
+    model.set_mask((2, 1, 0, 3))
+    assert str(model.mask) == '10-01-00-11'
+    with pytest.raises(ValueError, match='2-2-2-2'):
+        model.set_mask('101')
+    assert str(model.mask) == '10-01-00-11'
+
+
+def test_without_attention_no_bit_is_set_but_the_mask_is_still_checked():
+    assert small(mask='all').mask.num_connections == 0
+    assert len(small().attentions) == 0
+    with pytest.raises(ValueError, match='2-2-2-2'):
+        small(mask='1')
+
+
+def test_attention_that_changes_the_shape_is_named():
+    model = small(attention=dict(type='Halving'))
+    with pytest.raises(ValueError, match='Halving maps .* to .*keep the shape'):
+        model(torch.randn(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize(
+    'kwargs, message',
+    [
+        (dict(depth=19), 'depth=19 is unknown.*18, 34, 50'),
+        (dict(share='all'), "share='all' is unknown"),
+        (dict(attention=dict(type='Nothing')), "'Nothing' is not registered"),
+        (dict(attention=SE, mask=1001), 'dashes'),
+    ],
+    ids=repr,
+)
+def test_mistakes_are_one_line(kwargs, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        small(**kwargs)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('scope', ['mmpretrain', 'mmdet', 'mmseg'])
+@pytest.mark.parametrize('name', ['EANResNet', 'SEAttention', 'EANResNetCIFAR'])
+def test_bare_names_resolve_from_every_toolbox(scope, name):
+    pytest.importorskip(scope)
+    with DefaultScope.overwrite_default_scope(scope):
+        registry = __import__(f'{scope}.registry', fromlist=['MODELS']).MODELS
+        assert registry.get(name).__name__ == name
+
+
+def test_mask_survives_a_deep_copy():
+    model = small(attention=SE, mask='10-01-00-11')
+    assert copy.deepcopy(model).mask == model.mask
+
+
+def test_our_attentions_are_gates():
+    model = small(attention=SE)
+    assert all(isinstance(attention, GateAttention) for attention in model.attentions)

@@ -1,0 +1,230 @@
+"""Searches that are killed, torn or mixed up, in processes of their own."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from ean_mm import EANError
+from ean_mm.search import SearchStorage
+
+STEPS = 40
+
+
+def lines(work_dir):
+    path = Path(work_dir, 'search/history.jsonl')
+    return path.read_bytes().splitlines() if path.exists() else []
+
+
+def start(root, config, work_dir, *arguments):
+    return subprocess.Popen(
+        [sys.executable, root / 'tools/train.py', config, '--work-dir', work_dir,
+         *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'})  # fmt: skip
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output[-3000:]
+    return output
+
+
+@pytest.fixture
+def search_config(digits_config, build_runner, tmp_path):
+    """A config file that searches a supernet without training, a moment a mask."""
+    digits_config.work_dir = str(tmp_path / 'supernet')
+    runner = build_runner(digits_config)
+    torch.save(dict(state_dict=runner.model.state_dict()), tmp_path / 'supernet.pth')
+    digits_config.load_from = str(tmp_path / 'supernet.pth')
+    digits_config.train_cfg.max_epochs = 0
+    digits_config.param_scheduler = None
+    digits_config.custom_hooks[2].searcher.num_steps = STEPS
+    digits_config.pop('work_dir')
+    path = tmp_path / 'search.py'
+    digits_config.dump(path)
+    return path
+
+
+def kill_and_resume(root, config, work_dir, moments):
+    """Run to the end, killed at each of the moments (step, seconds after it)."""
+    arguments = []
+    for step, delay in moments:
+        process = start(root, config, work_dir, *arguments)
+        deadline = time.time() + 120
+        while len(lines(work_dir)) < step and process.poll() is None:
+            assert time.time() < deadline
+            time.sleep(0.005)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        arguments = ['--resume']
+    return finish(start(root, config, work_dir, *arguments))
+
+
+def test_a_killed_search_resumes_to_the_same_history_and_mask(
+    root, search_config, tmp_path
+):
+    finish(start(root, search_config, tmp_path / 'through'))
+    rng = random.Random()
+    moments = [(rng.randint(1, STEPS - 5), rng.random() * 0.05)]
+    kill_and_resume(root, search_config, tmp_path / 'killed', moments)
+    assert len(lines(tmp_path / 'killed')) == STEPS + 1
+    assert lines(tmp_path / 'killed') == lines(tmp_path / 'through'), moments
+    masks = [(tmp_path / name / 'mask_backbone.json').read_text()
+             for name in ('through', 'killed')]  # fmt: skip
+    assert masks[0] == masks[1]
+
+
+@pytest.mark.slow
+def test_a_search_killed_again_and_again_ends_the_same(root, search_config, tmp_path):
+    finish(start(root, search_config, tmp_path / 'through'))
+    rng = random.Random()
+    steps = sorted(rng.randint(0, STEPS) for _ in range(5))
+    moments = [(step, rng.random() * 0.3) for step in steps]
+    kill_and_resume(root, search_config, tmp_path / 'killed', moments)
+    assert lines(tmp_path / 'killed') == lines(tmp_path / 'through'), moments
+
+
+@pytest.mark.slow
+def test_a_killed_supernet_resumes_into_the_same_masks(
+    root, digits_config, tmp_path, monkeypatch
+):
+    """Training goes on from the last epoch; its masks are drawn from the iteration."""
+    monkeypatch.setenv('PYTHONPATH', str(root / 'tests'))
+    digits_config.custom_imports.imports = ['ean_mm', 'recording']
+    digits_config.custom_hooks = [dict(type='SupernetHook'),
+                                  dict(type='RecordMasksHook')]  # fmt: skip
+    digits_config.train_cfg.max_epochs = 4
+    digits_config.randomness = dict(seed=None)
+    digits_config.pop('work_dir')
+    config = tmp_path / 'supernet.py'
+    digits_config.dump(config)
+    work_dir = tmp_path / 'work'
+    process = start(root, config, work_dir)
+    while not (work_dir / 'epoch_2.pth').exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finish(start(root, config, work_dir, '--resume'))
+    drawn = [line.split() for line in (work_dir / 'masks_rank0.txt').open()]
+    by_iteration = dict(drawn)
+    assert len(by_iteration) == 4 * 22
+    assert all(by_iteration[iteration] == mask for iteration, mask in drawn)
+
+
+def search_once(build_runner, config):
+    runner = build_runner(config)
+    runner.train()
+    return runner
+
+
+@pytest.fixture
+def finished(search_config, build_runner, tmp_path):
+    """The config and work dir of a search that has ended."""
+    config = Config.fromfile(search_config)
+    config.work_dir = str(tmp_path / 'done')
+    config.custom_hooks[2].searcher.num_steps = 3
+    search_once(build_runner, config)
+    config.custom_hooks[2].resume = True
+    return config
+
+
+def test_resuming_a_finished_search_changes_nothing(finished, build_runner):
+    before = lines(finished.work_dir)
+    search_once(build_runner, finished)
+    assert lines(finished.work_dir) == before
+
+
+def test_a_torn_last_line_is_of_a_step_that_is_done_again(finished, build_runner):
+    before = lines(finished.work_dir)
+    path = Path(finished.work_dir, 'search/history.jsonl')
+    path.write_bytes(b'\n'.join(before[:3]) + b'\n' + before[3][:50])
+    search_once(build_runner, finished)
+    assert lines(finished.work_dir) == before
+
+
+def test_the_rewards_of_a_step_that_was_cut_off_are_known(finished, build_runner):
+    """A line that is ahead of the state is not evaluated again."""
+    path = Path(finished.work_dir, 'search/history.jsonl')
+    records = [json.loads(line) for line in lines(finished.work_dir)]
+    records[3]['masks'][0]['metric'] = 12.5
+    path.write_text(''.join(f'{json.dumps(record)}\n' for record in records))
+    search_once(build_runner, finished)
+    if not records[3]['masks'][0]['known']:
+        assert json.loads(lines(finished.work_dir)[3])['masks'][0]['metric'] == 12.5
+
+
+@pytest.mark.parametrize(
+    'change, part',
+    [
+        (lambda cfg: cfg.custom_hooks[2].reward.update(sparsity_weight=3.0), 'reward'),
+        (lambda cfg: cfg.custom_hooks[2].searcher.update(lr=0.1), 'searcher'),
+        (lambda cfg: [cfg[f'{side}_dataloader'].dataset.update(seed=7)
+                      for side in ('train', 'val')], 'reward set'),
+        (lambda cfg: cfg.model.backbone.attention.update(type='SPAAttention', ratio=16),
+         'weights'),
+    ],
+    ids=['reward', 'searcher', 'reward set', 'model'],
+)  # fmt: skip
+def test_the_state_of_another_search_is_refused(finished, build_runner, change, part):
+    before = lines(finished.work_dir)
+    change(finished)
+    if part == 'weights':
+        finished.load_from = None
+    with pytest.raises(EANError, match=f'another search: .*{part}.* differ') as caught:
+        search_once(build_runner, finished)
+    assert '\n' not in str(caught.value)
+    assert lines(finished.work_dir) == before  # nothing is lost
+
+
+@pytest.mark.parametrize('content', [b'', b'not a state', 'truncated', 'malicious'])
+def test_an_unreadable_state_is_refused(finished, build_runner, content, tmp_path):
+    path = Path(finished.work_dir, 'search/state.pth')
+    if content == 'truncated':
+        content = path.read_bytes()[:-400]
+    if content == 'malicious':
+        torch.save({'fingerprint': Touch(tmp_path / 'executed')}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(EANError, match='not a readable search state'):
+        search_once(build_runner, finished)
+    assert not (tmp_path / 'executed').exists()
+    assert len(lines(finished.work_dir)) == 4
+
+
+class Touch:
+    """Pickles to a call that makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_damaged_line_in_the_middle_is_named(tmp_path):
+    storage = SearchStorage(tmp_path)
+    storage.history_path.write_text('{"step": 0}\n{"step"\n{"step": 2}\n')
+    with pytest.raises(EANError, match='line 2 is damaged'):
+        storage.read_history()
+
+
+def test_atomic_write_keeps_the_old_file_when_writing_fails(tmp_path):
+    from ean_mm.fileio import atomic_write
+
+    path = tmp_path / 'state'
+    path.write_text('old')
+    with pytest.raises(OSError), atomic_write(path) as file:
+        file.write(b'half')
+        raise OSError('disk full')
+    assert path.read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [path]

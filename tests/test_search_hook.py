@@ -1,0 +1,322 @@
+"""The search on real runners: digits, a small network, a few steps."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, METRICS, MODELS
+from torch import nn
+
+from ean_mm import EANError, HeldOutSplit, Mask
+from ean_mm.search import BNCalibration, SearchSpace
+from ean_mm.search.calibration import draw_batches
+
+
+@METRICS.register_module()
+class FixedMetric(BaseMetric):
+    """Reports what a test wants, whatever the network says."""
+
+    default_prefix = 'fixed'
+
+    def __init__(self, value=0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.value = value
+
+    def process(self, data_batch, data_samples):
+        self.results.extend(data_samples)
+
+    def compute_metrics(self, results):
+        return dict(value=self.value)
+
+
+@HOOKS.register_module()
+class ListeningHook(Hook):
+    """Notes what the search says."""
+
+    events = []
+
+    def before_search(self, runner, search):
+        self.events[:] = ['before_search']
+
+    def after_search_step(self, runner, record):
+        self.events.append(record)
+
+    def after_search(self, runner, best, mask_files):
+        self.events.append(mask_files)
+
+
+@MODELS.register_module()
+class MaskedNeck(nn.Module):
+    """A second module with a mask of its own."""
+
+    stage_blocks = (2,)
+    attention = dict(type='SEAttention')
+
+    def __init__(self):
+        super().__init__()
+        self.gap = nn.AdaptiveAvgPool2d(1)
+        self.set_mask('all')
+
+    def set_mask(self, mask):
+        self.mask = Mask.parse(mask, self.stage_blocks)
+
+    def forward(self, inputs):
+        return tuple(self.gap(x).flatten(1) * (1 + sum(self.mask.bits)) for x in inputs)
+
+
+def history(work_dir):
+    lines = Path(work_dir, 'search/history.jsonl').read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_search_writes_the_mask_and_sets_the_model_to_it(digits_config, build_runner):
+    runner = build_runner(digits_config)
+    runner.train()
+    work_dir = Path(digits_config.work_dir)
+    mask = Mask.from_file(work_dir / 'mask_backbone.json')
+    assert runner.model.backbone.mask == mask
+    assert mask.info['network'] == 'EANResNetCIFAR-20'
+    assert mask.info['attention'] == dict(type='SEAttention', ratio=4)
+    assert mask.info['found_by']['reward_images'] == 50
+    assert mask.info['found_by']['settings']['masks_per_step'] == 3
+
+    records = history(work_dir)
+    assert [record['step'] for record in records] == [0, 1, 2, 3, 4]
+    assert [len(record['masks']) for record in records] == [3, 3, 3, 3, 1]
+    entries = [entry for record in records for entry in record['masks']]
+    best = max(entries, key=lambda entry: entry['reward'])
+    assert mask.info['reward'] == best['reward']
+    assert mask.info['accuracy'] == best['metric']
+    for entry in entries:
+        sparsity = Mask.parse(entry['mask']['backbone'], (3, 3, 3)).sparsity
+        assert entry['reward'] == pytest.approx(entry['metric'] + 2 * sparsity)
+
+
+def test_rewards_are_the_accuracy_of_the_mask_on_the_reward_set(
+    digits_config, build_runner
+):
+    """Each metric in the history, against a plain loop over the held-out images."""
+    runner = build_runner(digits_config)
+    runner.train()
+    model = runner.model.eval()
+    loader = runner.val_loop.dataloader
+    for record in history(digits_config.work_dir)[:2]:
+        for entry in record['masks']:
+            model.backbone.set_mask(entry['mask']['backbone'])
+            correct = total = 0
+            for batch in loader:
+                for sample in model.test_step(batch):
+                    correct += int(sample.pred_label) == int(sample.gt_label)
+                    total += 1
+            assert total == 50
+            assert entry['metric'] == pytest.approx(100 * correct / total)
+
+
+def test_no_mask_is_evaluated_twice(digits_config, build_runner, monkeypatch):
+    from ean_mm.search import MaskEvaluator
+
+    evaluated = []
+    evaluate = MaskEvaluator.evaluate
+
+    def count(self, bits):
+        evaluated.append(bits)
+        return evaluate(self, bits)
+
+    monkeypatch.setattr(MaskEvaluator, 'evaluate', count)
+    digits_config.custom_hooks[2].searcher.update(num_steps=30, lr=1.0)
+    build_runner(digits_config).train()
+    records = history(digits_config.work_dir)
+    drawn = [entry for record in records for entry in record['masks']]
+    assert len(evaluated) == len(set(evaluated)) == sum(not e['known'] for e in drawn)
+    assert len(drawn) == 91 > len(evaluated)
+    share = 1 - len(evaluated) / len(drawn)
+    assert records[-1]['known_share'] == pytest.approx(share)
+
+
+def test_the_search_needs_no_training_where_a_supernet_is_loaded(
+    digits_config, build_runner
+):
+    runner = build_runner(digits_config)
+    runner.train()
+    first = history(digits_config.work_dir)
+    digits_config.load_from = f'{digits_config.work_dir}/epoch_1.pth'
+    digits_config.work_dir += '_again'
+    digits_config.train_cfg.max_epochs = 0
+    digits_config.param_scheduler = None
+    again = build_runner(digits_config)
+    again.train()
+    assert history(digits_config.work_dir) == first
+    assert again.model.backbone.mask == runner.model.backbone.mask
+
+
+def test_a_checkpoint_that_is_no_supernet_of_the_model_is_refused(
+    digits_config, build_runner, tmp_path
+):
+    digits_config.train_cfg.max_epochs = 0
+    digits_config.param_scheduler = None
+    weights = build_runner(digits_config).model.state_dict()
+    partial = {k: v for k, v in weights.items() if 'attention' not in k}
+    for content, message in (
+        (partial, 'not a supernet of this model: 12 of its weights are missing'),
+        ({'conv.weight': torch.ones(1)}, 'holds no weights of this model'),
+    ):
+        torch.save(dict(state_dict=content), tmp_path / 'other.pth')
+        digits_config.load_from = str(tmp_path / 'other.pth')
+        with pytest.raises(EANError, match=message):
+            build_runner(digits_config).train()
+
+
+def test_scalars_reach_the_visualizer_and_other_hooks_are_told(
+    digits_config, build_runner
+):
+    digits_config.custom_hooks.append(dict(type='ListeningHook'))
+    runner = build_runner(digits_config)
+    runner.train()
+    scalars = next(Path(digits_config.work_dir).glob('*/vis_data/scalars.json'))
+    logged = [json.loads(line) for line in scalars.read_text().splitlines()]
+    logged = [line for line in logged if 'search/reward' in line]
+    assert [line['step'] for line in logged] == [0, 1, 2, 3, 4]
+    events = ListeningHook.events
+    assert events[0] == 'before_search'
+    assert [record['step'] for record in events[1:-1]] == [0, 1, 2, 3, 4]
+    assert [path.name for path in events[-1]] == ['mask_backbone.json']
+
+
+def test_every_masked_module_takes_part_and_gets_its_own_file(
+    digits_config, build_runner
+):
+    digits_config.model.neck = dict(type='MaskedNeck')
+    runner = build_runner(digits_config)
+    space = SearchSpace(runner.model)
+    assert space.stage_blocks == {'backbone': (3, 3, 3), 'neck': (2,)}
+    assert space.num_bits == 11
+    runner.train()
+    for name, blocks in space.stage_blocks.items():
+        path = Path(digits_config.work_dir, f'mask_{name}.json')
+        assert Mask.from_file(path).stage_blocks == blocks
+        assert Mask.from_file(path) == getattr(runner.model, name).mask
+
+
+def test_modules_without_attention_take_no_part(digits_config, build_runner):
+    digits_config.model.backbone.attention = None
+    digits_config.model.neck = dict(type='MaskedNeck')
+    assert list(SearchSpace(build_runner(digits_config).model).modules) == ['neck']
+
+
+def test_a_model_without_masks_is_refused_before_training(digits_config, build_runner):
+    digits_config.model.backbone.attention = None
+    runner = build_runner(digits_config)
+    with pytest.raises(EANError, match='nothing to search'):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_own_loader_evaluator_and_fraction(digits_config, build_runner):
+    hook = digits_config.custom_hooks[2]
+    hook.dataloader = digits_config.val_dataloader
+    hook.evaluator = dict(type='FixedMetric')
+    hook.reward = dict(metric='fixed/value', unit='fraction', sparsity_weight=10.0)
+    digits_config.val_dataloader = None
+    digits_config.val_cfg = None
+    digits_config.val_evaluator = None
+    build_runner(digits_config).train()
+    entry = history(digits_config.work_dir)[0]['masks'][0]
+    assert entry['metric'] == 50.0
+    assert entry['reward'] == pytest.approx(50.0 + 10 * entry['sparsity'])
+
+
+@pytest.mark.parametrize(
+    'value, metric, message',
+    [
+        (float('nan'), 'fixed/value', 'fixed/value is nan'),
+        (float('inf'), 'fixed/value', 'fixed/value is inf'),
+        (0.5, 'mIoU', "reports no 'mIoU'; set the reward's metric to one of fixed"),
+    ],
+)
+def test_metrics_that_are_not_numbers_stop_the_search_with_a_line(
+    digits_config, build_runner, value, metric, message
+):
+    digits_config.val_evaluator = dict(type='FixedMetric', value=value)
+    digits_config.custom_hooks[2].reward = dict(metric=metric)
+    with pytest.raises(EANError, match=message):
+        build_runner(digits_config).train()
+    assert not Path(digits_config.work_dir, 'mask_backbone.json').exists()
+
+
+def test_an_empty_reward_set_is_refused(digits_config, build_runner, monkeypatch):
+    monkeypatch.setattr(HeldOutSplit, '__len__', lambda self: 0)
+    digits_config.train_dataloader.dataset = dict(
+        type='DigitsDataset', pipeline=digits_config.train_pipeline
+    )
+    with pytest.raises(EANError, match='reward set is empty'):
+        build_runner(digits_config).train()
+
+
+def test_reward_images_that_are_trained_on_are_refused(digits_config, build_runner):
+    digits_config.train_dataloader.dataset.num_per_class = 6
+    with pytest.raises(EANError, match='reward images are trained on'):
+        build_runner(digits_config).train()
+
+
+def test_without_any_reward_set_training_does_not_start(digits_config, build_runner):
+    digits_config.val_dataloader = None
+    digits_config.val_cfg = None
+    digits_config.val_evaluator = None
+    runner = build_runner(digits_config)
+    with pytest.raises(EANError, match='no reward set'):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_bn_calibration_changes_rewards_and_leaves_the_supernet(
+    digits_config, build_runner
+):
+    build_runner(digits_config).train()
+    plain = history(digits_config.work_dir)
+    digits_config.load_from = f'{digits_config.work_dir}/epoch_1.pth'
+    digits_config.train_cfg.max_epochs = 0
+    digits_config.param_scheduler = None
+    digits_config.custom_hooks[2].calibration_batches = 4
+    results = []
+    for name in ('_a', '_b'):
+        digits_config.work_dir += name
+        runner = build_runner(digits_config)
+        runner.train()
+        results.append(history(digits_config.work_dir))
+    assert results[0] == results[1]  # the same batches every time
+    assert results[0] != plain
+    saved = torch.load(digits_config.load_from, weights_only=True)['state_dict']
+    for name, tensor in runner.model.state_dict().items():
+        assert torch.equal(tensor, saved[name]), name
+
+
+def test_calibrated_statistics_are_those_of_the_batches(digits_config, build_runner):
+    runner = build_runner(digits_config)
+    batches = draw_batches(runner.train_dataloader, 3)
+    model = runner.model
+    model.backbone.set_mask('100-010-001')
+    expected = copy.deepcopy(model)
+    inputs = [model.data_preprocessor(batch, False)['inputs'] for batch in batches]
+    torch.optim.swa_utils.update_bn(inputs, expected)
+    before = copy.deepcopy(model.state_dict())
+    calibration = BNCalibration(model, batches)
+    calibration.adapt()
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, expected.state_dict()[name], msg=name)
+    calibration.restore()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_a_second_search_in_a_work_dir_keeps_the_first(digits_config, build_runner):
+    build_runner(digits_config).train()
+    first = Path(digits_config.work_dir, 'search/history.jsonl').read_text()
+    digits_config.randomness = dict(seed=1)
+    build_runner(digits_config).train()
+    old = Path(digits_config.work_dir, 'search/history.jsonl.old1').read_text()
+    assert old == first
+    assert Path(digits_config.work_dir, 'search/history.jsonl').read_text() != first

@@ -1,0 +1,83 @@
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from ean_mm import Mask, SupernetHook
+
+
+@pytest.fixture
+def supernet_config(digits_config):
+    digits_config.custom_hooks = [dict(type='MaskHook'), dict(type='SupernetHook')]
+    return digits_config
+
+
+class Masks:
+    """Collects the mask of every forward pass of a runner's backbone."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.training, self.validation = [], []
+        runner.model.backbone.register_forward_pre_hook(self)
+
+    def __call__(self, backbone, args):
+        (self.training if backbone.training else self.validation).append(backbone.mask)
+
+
+def train(build_runner, config):
+    runner = build_runner(config)
+    masks = Masks(runner)
+    runner.train()
+    return runner, masks
+
+
+def test_every_iteration_has_its_own_random_mask(supernet_config, build_runner):
+    _, masks = train(build_runner, supernet_config)
+    assert len(masks.training) == 22
+    assert len(set(masks.training)) >= 18
+    share = sum(mask.num_connections for mask in masks.training) / (22 * 9)
+    assert 0.35 < share < 0.65
+
+
+def test_masks_come_from_seed_and_iteration(supernet_config, build_runner):
+    _, first = train(build_runner, supernet_config)
+    _, again = train(build_runner, supernet_config)
+    assert again.training == first.training
+    supernet_config.randomness.seed = 1
+    _, other = train(build_runner, supernet_config)
+    assert other.training != first.training
+
+
+def test_a_resumed_run_draws_what_the_undisturbed_one_does(
+    supernet_config, build_runner
+):
+    supernet_config.train_cfg.max_epochs = 2
+    _, through = train(build_runner, supernet_config)
+    supernet_config.resume = True
+    supernet_config.load_from = f'{supernet_config.work_dir}/epoch_1.pth'
+    supernet_config.randomness.seed = None  # the checkpoint has it
+    _, resumed = train(build_runner, supernet_config)
+    assert resumed.training == through.training[22:]
+
+
+@pytest.mark.parametrize('p, connections', [(0.0, 0), (1.0, 9)])
+def test_bit_probability_is_configurable(supernet_config, build_runner, p, connections):
+    supernet_config.custom_hooks[1].p = p
+    _, masks = train(build_runner, supernet_config)
+    assert {mask.num_connections for mask in masks.training} == {connections}
+
+
+@pytest.mark.parametrize('val_mask', ['none', '110-010-001'])
+def test_validation_has_its_own_mask(supernet_config, build_runner, val_mask):
+    supernet_config.custom_hooks[1].val_mask = val_mask
+    _, masks = train(build_runner, supernet_config)
+    assert set(masks.validation) == {Mask.parse(val_mask, (3, 3, 3))}
+
+
+def test_checkpoints_say_that_they_hold_a_supernet(supernet_config, build_runner):
+    train(build_runner, supernet_config)
+    path = f'{supernet_config.work_dir}/epoch_1.pth'
+    assert torch.load(path, weights_only=True)['meta']['ean_mm']['supernet'] is True
+
+
+def test_a_wrong_probability_is_refused():
+    with pytest.raises(ValueError, match='p=2 is no probability'):
+        SupernetHook(p=2)

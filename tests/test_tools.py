@@ -1,0 +1,216 @@
+"""The command line: what it does, and one line for every mistake."""
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from torch import nn
+
+from ean_mm import Mask
+
+TINY = [
+    'train_cfg.max_epochs=1',
+    'train_cfg.val_interval=10',
+    'model.backbone.base_channels=4',
+    'model.backbone.stem_channels=4',
+    'model.head.in_channels=16',
+    'model.backbone.mask=110-010-001',
+    'log_level=WARNING',
+]
+
+
+@MODELS.register_module()
+class Cropping(nn.Module):
+    """An attention that changes the shape."""
+
+    def forward(self, x):
+        return x[:, :, 1:]
+
+
+@pytest.fixture
+def tool(root, tmp_path, monkeypatch, capsys):
+    """Run a tool in this process; return its exit status and what it printed."""
+
+    def run(name, *arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
+        try:
+            runpy.run_path(str(root / 'tools' / name), run_name='__main__')
+            status = 0
+        except SystemExit as error:
+            status = error.code
+        return status, capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def config(root):
+    return lambda name: root / 'configs/ean' / f'{name}.py'
+
+
+def fails(result, message):
+    """The tool has ended with one line that holds the message."""
+    status, _ = result
+    assert isinstance(status, str), 'it did not end with an error'
+    assert status.startswith('error: ') and '\n' not in status
+    assert message in status, status
+
+
+def test_train_then_test(tool, config, tmp_path):
+    status, _ = tool('train.py', config('resnet20_se_digits'), '--cfg-options', *TINY)
+    assert status == 0
+    work_dir = tmp_path / 'work_dirs/resnet20_se_digits'
+    checkpoint = work_dir / 'epoch_1.pth'
+    meta = torch.load(checkpoint, weights_only=True)['meta']
+    assert meta['ean_mm']['masks'] == dict(backbone='110-010-001')
+    status, _ = tool(
+        'test.py', config('resnet20_se_digits'), checkpoint,
+        '--out', tmp_path / 'predictions.pkl', '--cfg-options', *TINY)  # fmt: skip
+    assert status == 0
+    results = [json.loads(path.read_text()) for path in work_dir.glob('*/*.json')]
+    assert any('accuracy/top1' in result for result in results)
+    assert (tmp_path / 'predictions.pkl').exists()
+
+
+def test_search_with_channels_last(tool, config, tmp_path):
+    status, _ = tool(
+        'train.py', config('resnet20_se_search_digits'), '--channels-last',
+        '--cfg-options', *TINY[:-2], 'custom_hooks.2.searcher.num_steps=2')  # fmt: skip
+    assert status == 0
+    mask = tmp_path / 'work_dirs/resnet20_se_search_digits/mask_backbone.json'
+    # and the retraining config takes the file
+    status, _ = tool(
+        'train.py', config('resnet20_se_digits'), '--cfg-options', *TINY[:-2],
+        f'model.backbone.mask={mask}', '--no-validate')  # fmt: skip
+    assert status == 0
+    checkpoint = tmp_path / 'work_dirs/resnet20_se_digits/epoch_1.pth'
+    meta = torch.load(checkpoint, weights_only=True)['meta']
+    assert meta['ean_mm']['masks'] == dict(backbone=str(Mask.from_file(mask)))
+
+
+def test_data_root_reaches_every_data_set(tool, config, tmp_path):
+    """A search on a folder of images in the layout of ImageNet."""
+    cv2 = pytest.importorskip('cv2')
+    rng = torch.Generator().manual_seed(0)
+    for split, number in (('train', 12), ('val', 2)):
+        for label in ('cat', 'dog'):
+            folder = tmp_path / 'images' / split / label
+            folder.mkdir(parents=True)
+            for i in range(number):
+                image = torch.randint(256, (40, 48, 3), generator=rng)
+                cv2.imwrite(str(folder / f'{i}.jpg'), image.numpy())
+    status, _ = tool(
+        'train.py', config('resnet50_se_search'), '--data-root', tmp_path / 'images',
+        '--cfg-options', 'train_cfg.max_epochs=1', 'model.backbone.base_channels=4',
+        'model.backbone.stem_channels=4', 'model.head.in_channels=128',
+        'train_dataloader.batch_size=4', 'train_dataloader.num_workers=0',
+        'val_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
+        'val_dataloader.persistent_workers=False',
+        'train_dataloader.dataset.num_per_class=3',
+        'val_dataloader.dataset.num_per_class=3',
+        'custom_hooks.2.searcher.num_steps=2')  # fmt: skip
+    assert status == 0
+    mask = tmp_path / 'work_dirs/resnet50_se_search/mask_backbone.json'
+    assert Mask.from_file(mask).stage_blocks == (3, 4, 6, 3)
+
+
+def test_resume_with_nothing_to_resume_uses_load_from(tool, config, tmp_path):
+    arguments = [config('resnet20_se_digits'), '--cfg-options', *TINY]
+    tool('train.py', *arguments)
+    source = tmp_path / 'work_dirs/resnet20_se_digits/epoch_1.pth'
+    trained = torch.load(source, weights_only=True)['state_dict']
+    arguments += [f'load_from={source}', 'optim_wrapper.optimizer.lr=0.0']
+    status, out = tool('train.py', '--resume', '--work-dir', tmp_path / 'new',
+                       *arguments)  # fmt: skip
+    assert status == 0 and 'no checkpoint to resume from' in out
+    weights = torch.load(tmp_path / 'new/epoch_1.pth', weights_only=True)['state_dict']
+    key = 'backbone.layer3.2.conv2.weight'
+    assert torch.equal(weights[key], trained[key])
+
+
+@pytest.mark.parametrize(
+    'name, options, message',
+    [
+        ('resnet50_se', ['--amp'], '--amp needs a GPU'),
+        ('resnet50_se', [], 'there is no data/imagenet; put it there or name'),
+        ('resnet50_se_search', [], 'there is no data/imagenet; put it there or name'),
+        ('resnet20_se_search_cifar10', [], 'there is no data/cifar10; put it there'),
+        ('resnet20_se_digits', ['model.backbone.mask=100-1011-010011-011'],
+         'does not fit stages of 3-3-3 blocks'),
+        ('resnet20_se_digits', ['model.backbone.mask=110010001'], 'with dashes'),
+        ('resnet20_se_digits', ['model.backbone.mask=masks/resnet50_dia_imagenet.json'],
+         'was made for EANResNet-50'),
+        ('resnet20_se_digits', ['model.backbone.mask=nowhere.json'], 'no mask file'),
+        ('resnet20_se_digits', ['model.backbone.attention.type=XAttention'],
+         "'XAttention' is not registered"),
+        ('resnet20_se_digits', ['model.backbone.attention.type=Cropping',
+                                'model.backbone.attention.ratio=None'],
+         'cannot be built'),
+        ('resnet20_se_digits', ['model.backbone.depth=21'], 'depth=21 is unknown'),
+        ('resnet20_se_digits', ['load_from=nowhere.pth'], 'no checkpoint nowhere.pth'),
+        ('resnet20_se_digits', ['load_from=torn.pth'], 'torn.pth is damaged'),
+        ('resnet20_se_digits', ['load_from=malicious.pth'], 'malicious.pth is damaged'),
+        ('resnet20_se_digits', ['load_from=foreign.pth'], 'holds no weights of this'),
+        ('resnet20_se_digits', ['--resume', 'foreign.pth'], 'no training run to resu'),
+        ('resnet20_se_digits', ['--resume', 'nowhere.pth'], 'no checkpoint nowhere.p'),
+        ('resnet20_se_digits', ['--launcher', 'slurm'], 'slurm needs GPUs'),
+        ('nothing', [], 'there is no config file'),
+    ],
+    ids=lambda value: ' '.join(value)[-40:] if isinstance(value, list) else None,
+)  # fmt: skip
+def test_mistakes_end_in_one_line(tool, config, tmp_path, name, options, message):
+    class Touch:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / 'executed',)
+
+    torch.save(
+        dict(state_dict={'conv.weight': torch.ones(1)}), tmp_path / 'foreign.pth'
+    )
+    torch.save(dict(state_dict=Touch()), tmp_path / 'malicious.pth')
+    (tmp_path / 'torn.pth').write_bytes((tmp_path / 'foreign.pth').read_bytes()[:300])
+    if options and not options[0].startswith('--'):
+        options = ['--cfg-options', *options]
+    fails(tool('train.py', config(name), *options), message)
+    assert not (tmp_path / 'executed').exists()
+
+
+def test_attention_that_changes_the_shape_ends_in_one_line(tool, config, tmp_path):
+    own = tmp_path / 'own.py'
+    own.write_text(
+        f"_base_ = ['{config('resnet20_se_digits')}']\n"
+        "model = dict(backbone=dict(mask='all', attention=dict(\n"
+        "    _delete_=True, type='Cropping')))\n"
+    )
+    fails(tool('train.py', own), 'Cropping maps (64, 16, 8, 8) to (64, 16, 7, 8)')
+
+
+def test_the_exit_status_is_not_zero(root):
+    run = subprocess.run(
+        [sys.executable, root / 'tools/train.py', 'nothing.py'],
+        capture_output=True, text=True)  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1].startswith('error: there is no config file')
+    assert 'Traceback' not in run.stderr
+
+
+@pytest.mark.slow
+def test_the_demo_reports_what_it_did(tool, tmp_path):
+    status, out = tool(
+        'demo.py', '--seeds', '1', '--work-dir', 'demo',
+        '--cfg-options', 'train_cfg.max_epochs=1')  # fmt: skip
+    assert status == 0
+    results = json.loads((tmp_path / 'demo/results.json').read_text())
+    assert [result['plugged'] for result in results][:2] == [0, 9]
+    mask = Mask.from_file(tmp_path / 'demo/supernet/mask_backbone.json')
+    assert results[2]['mask'] == str(mask)
+    assert results[0]['parameters'] < results[1]['parameters']
+    for path in ('demo/search.png', 'demo/supernet/mask_backbone.json'):
+        assert (tmp_path / path).exists() and path in out
+    for word in ('mask search', 'plain', 'attention everywhere', 'searched mask'):
+        assert word in out
