@@ -1,11 +1,14 @@
 """The controller against the method's formulas, and what it learns."""
 
 import io
+import math
 
 import pytest
 import torch
 
 from ean_mm.search import Curiosity, Policy, RLController
+from ean_mm.search.baseline import MovingAverageBaseline
+from ean_mm.search.replay import Transition, replay_loss
 
 
 def run(controller, reward, steps=None):
@@ -61,7 +64,8 @@ def test_one_step_is_reinforce_with_the_moving_baseline():
     controller = RLController(5, seed=1, curiosity=False, replay=False)
     masks = [(1, 0, 1, 0, 0), (0, 0, 1, 1, 0), (1, 1, 1, 1, 1)]
     for rewards in ([10.0, 20.0, 60.0], [5.0, 7.0, 30.0]):
-        baseline = 30.0 if controller.baseline is None else 0.95 * 30.0 + 0.05 * 14.0
+        first = controller.baseline.value is None
+        baseline = 30.0 if first else 0.95 * 30.0 + 0.05 * 14.0
         p = controller.policy.probabilities()
         expected = torch.zeros(5)
         for mask, reward in zip(masks, rewards):
@@ -83,9 +87,39 @@ def test_one_step_is_reinforce_with_the_moving_baseline():
         assert not torch.equal(logits, controller.policy.layers[2].bias)
 
 
+def test_the_baseline_starts_at_the_first_mean_and_moves_slowly():
+    baseline = MovingAverageBaseline(decay=0.95)
+    assert baseline.update(30.0) == pytest.approx(30.0)
+    assert baseline.update(10.0) == pytest.approx(0.95 * 30 + 0.05 * 10)
+
+
 def test_replay_is_the_authors_form():
-    """-0.1 * min(sum(ratio log p A), sum(clip(ratio) log p A)) / masks, ratio fixed."""
-    controller = RLController(4, seed=3, curiosity=False, replay_start=0, lr=0.3)
+    """-min(sum(ratio log p A), sum(clip(ratio) log p A)) / masks, with ratio fixed."""
+    then, now = torch.rand(3, 4), torch.rand(3, 4).requires_grad_()
+    transition = Transition(torch.ones(3, 4), torch.tensor([1.0, 5.0, 3.0]), then)
+    loss = replay_loss(now.log(), transition, baseline=2.5, clip_coef=0.1)
+    loss.backward()
+    plain = clipped = 0.0
+    gradients = {}
+    for m in range(3):
+        for bit in range(4):
+            p, advantage = now[m, bit].item(), transition.rewards[m].item() - 2.5
+            ratio = p / then[m, bit].item()
+            narrow = min(max(ratio, 0.9), 1.1)
+            plain += ratio * math.log(p) * advantage
+            clipped += narrow * math.log(p) * advantage
+            gradients[m, bit] = (
+                -ratio * advantage / p / 3,
+                -narrow * advantage / p / 3,
+            )
+    assert loss.item() == pytest.approx(-min(plain, clipped) / 3, rel=1e-4)
+    for index, choices in gradients.items():
+        expected = choices[0] if plain < clipped else choices[1]
+        assert now.grad[index].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_replay_waits_for_its_first_step():
+    controller = RLController(6, replay_start=3)
     losses = []
     optimize = controller._optimize
 
@@ -94,30 +128,16 @@ def test_replay_is_the_authors_form():
         optimize(loss)
 
     controller._optimize = record
-    masks, rewards = [(1, 0, 1, 0), (0, 0, 1, 1), (1, 1, 1, 1)], [1.0, 5.0, 3.0]
-    p_then = controller.policy().probs
-    then = [[p_then[i, bit].item() for i, bit in enumerate(mask)] for mask in masks]
-    controller.settings = type(controller.settings)(curiosity=False, replay_start=99)
-    controller.tell(masks, rewards)  # on-policy only; the step is stored
-    p_now = controller.policy().probs
-    controller._replay()
-    plain = clipped = 0.0
-    for mask, reward, old in zip(masks, rewards, then):
-        for i, bit in enumerate(mask):
-            now = p_now[i, bit].item()
-            ratio = now / old[i]
-            value = torch.tensor(now).log().item() * (reward - controller.baseline)
-            plain += ratio * value
-            clipped += min(max(ratio, 0.9), 1.1) * value
-    assert plain != pytest.approx(clipped)
-    assert losses[-1] == pytest.approx(-0.1 * min(plain, clipped) / 3, rel=1e-4)
+    facts = [controller.tell(controller.ask(), [1.0, 2.0, 3.0]) for _ in range(4)]
+    assert losses[:4] == [fact['loss'] for fact in facts]
+    assert len(losses) == 5
 
 
 def test_replay_keeps_the_last_steps_without_curiosity():
     controller = RLController(6, replay_size=4)
     for step in range(7):
         controller.tell(controller.ask(), [float(step)] * 3)
-    stored = [entry['rewards'].tolist() for entry in controller.replay_buffer]
+    stored = [entry.rewards.tolist() for entry in controller.replay_buffer.transitions]
     assert stored == [[3.0] * 3, [4.0] * 3, [5.0] * 3, [6.0] * 3]
 
 
@@ -128,9 +148,9 @@ def test_each_part_can_be_switched_off(off):
     if off == 'curiosity':
         assert all(fact['curiosity'] == 0 for fact in facts)
     if off == 'baseline':
-        assert controller.baseline is None
+        assert all(fact['baseline'] == 0 for fact in facts)
     if off == 'replay':
-        assert controller.replay_buffer == []
+        assert len(controller.replay_buffer) == 0
 
 
 @pytest.mark.parametrize('num_bits, at_least', [(9, 5), (16, 4)])

@@ -89,8 +89,8 @@ def test_search_writes_the_mask_and_sets_the_model_to_it(digits_config, build_ru
     assert [len(record['masks']) for record in records] == [3, 3, 3, 3, 1]
     entries = [entry for record in records for entry in record['masks']]
     best = max(entries, key=lambda entry: entry['reward'])
-    assert mask.info['reward'] == best['reward']
-    assert mask.info['accuracy'] == best['metric']
+    assert mask.info['reward'] == pytest.approx(best['reward'], abs=1e-4)
+    assert mask.info['accuracy'] == pytest.approx(best['metric'], abs=1e-4)
     for entry in entries:
         sparsity = Mask.parse(entry['mask']['backbone'], (3, 3, 3)).sparsity
         assert entry['reward'] == pytest.approx(entry['metric'] + 2 * sparsity)

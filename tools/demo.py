@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ean_mm import Mask, RichProgressHook
-from ean_mm.launch import explain_errors
+from ean_mm.launch import add_hook, explain_errors
 from ean_mm.search import SearchStorage
 from ean_mm.visualization import draw_search
 
@@ -69,6 +69,7 @@ class Demo:
         cfg.experiment_name = f'{folder}_{time.time_ns()}'
         cfg.randomness = dict(seed=seed)
         cfg.default_hooks.checkpoint.interval = -1  # only the last one
+        add_hook(cfg, 'ChannelsLastHook')
         with contextlib.redirect_stdout(self._silence):
             runner = Runner.from_cfg(cfg)
         bar = RichProgressHook(f'{name}, seed {seed}', self.console)

@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/ean_resnet20_cifar.py',
     '../_base_/datasets/digits.py',
-    '../_base_/schedules/digits_20e.py',
+    '../_base_/schedules/digits_15e.py',
     '../_base_/default_runtime.py',
 ]
 

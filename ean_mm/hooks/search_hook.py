@@ -102,9 +102,8 @@ class EANSearchHook(Hook):
         _synchronize(runner.model)
         space = SearchSpace(runner.model)
         evaluator = self._build_evaluator(runner, space)
-        seed = runner.seed if self.seed is None else self.seed
         searcher = TASK_UTILS.build(
-            dict(self.searcher, num_bits=space.num_bits, seed=seed)
+            dict(self.searcher, num_bits=space.num_bits, seed=self._seed(runner))
         )
         self._started, self._first_step = time.time(), None
         search = MaskSearch(
@@ -126,6 +125,9 @@ class EANSearchHook(Hook):
             evaluator.calibration.restore()
         files = self._write_masks(runner, search, best)
         runner.call_hook('after_search', best=best, mask_files=files)
+
+    def _seed(self, runner: Runner) -> int:
+        return runner.seed if self.seed is None else self.seed
 
     def _build_evaluator(self, runner: Runner, space: SearchSpace) -> MaskEvaluator:
         if self.dataloader is None:
@@ -198,8 +200,8 @@ class EANSearchHook(Hook):
                     path,
                     network=facts[name]['network'],
                     attention=facts[name]['attention'],
-                    reward=best.reward,
-                    accuracy=best.metric,
+                    reward=round(best.reward, 4),
+                    accuracy=round(best.metric, 4),
                     found_by=dict(
                         searcher=self.searcher['type'],
                         settings=search.searcher.describe(),
@@ -207,6 +209,8 @@ class EANSearchHook(Hook):
                         reward_images=len(search.evaluator.dataset),
                         masks_evaluated=len(search.evaluations),
                         module=name,
+                        supernet_iterations=runner.iter,
+                        seed=self._seed(runner),
                         config=Path(runner.cfg.filename or 'none').name,
                     ),
                 )

@@ -6,15 +6,17 @@ and the authors' code for what the paper leaves open.
 
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import torch
 from mmengine.registry import TASK_UTILS
 from torch import Tensor
 
 from ean_mm.errors import EANError
+from ean_mm.search.baseline import MovingAverageBaseline
 from ean_mm.search.curiosity import Curiosity
 from ean_mm.search.policy import Policy
+from ean_mm.search.replay import ReplayBuffer, Transition, replay_loss
 
 Bits = Tuple[int, ...]
 
@@ -95,8 +97,8 @@ class RLController:
             self.curiosity = Curiosity(num_bits, lr=self.settings.lr)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.settings.lr)
         self.step = 0
-        self.baseline: Optional[float] = None
-        self.replay_buffer: List[Dict[str, Tensor]] = []
+        self.baseline = MovingAverageBaseline(self.settings.baseline_decay)
+        self.replay_buffer = ReplayBuffer(self.settings.replay_size)
 
     @property
     def num_steps(self) -> int:
@@ -119,60 +121,36 @@ class RLController:
         Returns:
             ``loss``, ``curiosity`` (the bonus) and ``baseline`` of this step.
         """
+        settings = self.settings
         actions = torch.tensor(masks)  # (M, L)
-        extrinsic = torch.tensor(rewards, dtype=torch.float32)  # (M,)
+        rewards = torch.tensor(rewards, dtype=torch.float32)  # (M,)
 
-        bonus = self.curiosity.bonus(actions) if self.settings.curiosity else 0.0
-        returns = extrinsic + bonus
-        self._update_baseline(returns.mean().item())
+        curiosity = self.curiosity.bonus(actions) if settings.curiosity else 0.0
+        returns = rewards + curiosity
+        baseline = 0.0
+        if settings.baseline:
+            baseline = self.baseline.update(returns.mean().item())
+        advantages = (returns - baseline).unsqueeze(1)  # (M, 1)
 
-        distribution = self.policy()
-        log_prob = distribution.log_prob(actions)  # (M, L)
-        advantages = self._advantages(returns)  # (M, 1)
+        log_prob = self.policy().log_prob(actions)  # (M, L)
         loss = -(log_prob * advantages).mean(dim=0).sum()
         self._optimize(loss)
 
-        if self.settings.replay:
-            self.replay_buffer.append(
-                dict(actions=actions, rewards=extrinsic, probs=log_prob.detach().exp())
-            )
-            del self.replay_buffer[: -self.settings.replay_size]
-            if self.step >= self.settings.replay_start:
-                self._replay()
+        if settings.replay:
+            probs = log_prob.detach().exp()
+            self.replay_buffer.store(Transition(actions, rewards, probs))
+            if self.step >= settings.replay_start:
+                self._replay(baseline)
         self.step += 1
-        return dict(loss=loss.item(), curiosity=bonus, baseline=self.baseline or 0.0)
+        return dict(loss=loss.item(), curiosity=curiosity, baseline=baseline)
 
-    def _update_baseline(self, mean_return: float) -> None:
-        if not self.settings.baseline:
-            return
-        if self.baseline is None:
-            self.baseline = mean_return
-        decay = self.settings.baseline_decay
-        self.baseline = decay * self.baseline + (1 - decay) * mean_return
-
-    def _advantages(self, returns: Tensor) -> Tensor:
-        return (returns - (self.baseline or 0.0)).unsqueeze(1)
-
-    def _replay(self) -> None:
-        """Learn once more from a stored step, corrected for the policy's change.
-
-        The authors' form: the ratio is a constant, so that where PPO's clipped
-        gradient is zero this one is not.
-        """
+    def _replay(self, baseline: float) -> None:
+        """Make an off-policy update from a stored step."""
         with self._random():
-            index = torch.randint(len(self.replay_buffer), ()).item()
-        stored = self.replay_buffer[index]
-        clip_coef = self.settings.clip_coef
-        log_prob = self.policy().log_prob(stored['actions'])  # (M, L)
-        ratio = (log_prob.exp() / stored['probs']).detach()
-        advantages = self._advantages(stored['rewards'])  # (M, 1)
-        surrogate = (ratio * log_prob * advantages).sum()
-        clipped = (
-            ratio.clamp(1 - clip_coef, 1 + clip_coef) * log_prob * advantages
-        ).sum()
-        num_masks = len(stored['rewards'])
-        loss = -self.settings.replay_weight * torch.min(surrogate, clipped) / num_masks
-        self._optimize(loss)
+            transition = self.replay_buffer.sample()
+        log_prob = self.policy().log_prob(transition.actions)
+        loss = replay_loss(log_prob, transition, baseline, self.settings.clip_coef)
+        self._optimize(self.settings.replay_weight * loss)
 
     def _optimize(self, loss: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -199,8 +177,8 @@ class RLController:
             curiosity=self.curiosity.state_dict(),
             curiosity_optimizer=self.curiosity.optimizer.state_dict(),
             step=self.step,
-            baseline=self.baseline,
-            replay_buffer=list(self.replay_buffer),
+            baseline=self.baseline.value,
+            replay_buffer=self.replay_buffer.state_dict(),
             rng_state=self._rng_state,
         )
 
@@ -211,8 +189,8 @@ class RLController:
         self.curiosity.load_state_dict(state['curiosity'])
         self.curiosity.optimizer.load_state_dict(state['curiosity_optimizer'])
         self.step = state['step']
-        self.baseline = state['baseline']
-        self.replay_buffer = list(state['replay_buffer'])
+        self.baseline.value = state['baseline']
+        self.replay_buffer.load_state_dict(state['replay_buffer'])
         self._rng_state = state['rng_state']
 
     @contextmanager
