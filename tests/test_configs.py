@@ -88,3 +88,16 @@ def test_the_published_masks_ship():
     for name, bits in published.items():
         mask = Mask.parse(f'masks/resnet50_{name}_imagenet.json', (3, 4, 6, 3))
         assert mask == Mask.parse(bits, (3, 4, 6, 3))
+
+
+def test_the_readmes_configs_load(tmp_path):
+    blocks = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S)
+    own_model, own_data = blocks
+    own_data = own_data.replace("['resnet50", f"['{ROOT}/configs/ean/resnet50")
+    (tmp_path / 'data.py').write_text(own_data)
+    cfg = Config.fromfile(tmp_path / 'data.py')
+    assert cfg.train_dataloader.dataset.dataset.data_root == 'data/pets'
+    assert cfg.val_dataloader.dataset.num_per_class == 20
+    (tmp_path / 'model.py').write_text(own_model)
+    backbone = MODELS.build(Config.fromfile(tmp_path / 'model.py').model.backbone)
+    assert str(backbone.mask) == '100-1011-010011-011'

@@ -262,6 +262,27 @@ def test_reward_images_that_are_trained_on_are_refused(digits_config, build_runn
         build_runner(digits_config).train()
 
 
+def test_unknown_hyperparameters_are_refused_before_training(
+    digits_config, build_runner
+):
+    digits_config.custom_hooks[2].searcher.temprature = 1.0
+    runner = build_runner(digits_config)
+    with pytest.raises(EANError, match='unknown search hyperparameter'):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_scalars_reach_tensorboard(digits_config, build_runner):
+    accumulator = pytest.importorskip(
+        'tensorboard.backend.event_processing.event_accumulator'
+    )
+    digits_config.visualizer.vis_backends = [dict(type='TensorboardVisBackend')]
+    build_runner(digits_config).train()
+    folder = next(Path(digits_config.work_dir).glob('*/vis_data'))
+    events = accumulator.EventAccumulator(str(folder)).Reload()
+    assert [event.step for event in events.Scalars('search/reward')] == [0, 1, 2, 3, 4]
+
+
 def test_without_any_reward_set_training_does_not_start(digits_config, build_runner):
     digits_config.val_dataloader = None
     digits_config.val_cfg = None

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, TASK_UTILS
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from ean_mm.datasets.held_out import HeldOutSplit
@@ -17,7 +17,7 @@ from ean_mm.hooks.mask_hook import weight_names
 from ean_mm.search.calibration import BNCalibration, draw_batches
 from ean_mm.search.evaluator import MaskEvaluator, require_images
 from ean_mm.search.reward import Reward
-from ean_mm.search.search import Evaluation, MaskSearch
+from ean_mm.search.search import Evaluation, MaskSearch, Searcher
 from ean_mm.search.space import SearchSpace
 from ean_mm.search.storage import Record, SearchStorage
 
@@ -71,18 +71,20 @@ class EANSearchHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         # What would stop the search stops the run before hours of training.
-        SearchSpace(runner.model)
-        if self.dataloader is None and runner.val_loop is None:
+        self._build_searcher(runner, SearchSpace(runner.model))
+        if runner.val_loop is None and None in (self.dataloader, self.evaluator):
             raise EANError(
                 'EANSearchHook has no reward set: give it a dataloader and an '
-                'evaluator, or the config a val_dataloader'
+                'evaluator, or the config a val_dataloader and a val_evaluator'
             )
-
         if self.dataloader is None:
             _check_split(runner.train_dataloader.dataset, runner.val_loop.dataloader)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if runner.max_iters > 0:
+        searches_only = (
+            isinstance(runner._train_loop, BaseLoop) and not runner.max_iters
+        )
+        if not searches_only:
             return
         model = getattr(runner.model, 'module', runner.model)
         missing = sorted(set(model.state_dict()) - weight_names(checkpoint))
@@ -102,9 +104,7 @@ class EANSearchHook(Hook):
         _synchronize(runner.model)
         space = SearchSpace(runner.model)
         evaluator = self._build_evaluator(runner, space)
-        searcher = TASK_UTILS.build(
-            dict(self.searcher, num_bits=space.num_bits, seed=self._seed(runner))
-        )
+        searcher = self._build_searcher(runner, space)
         self._started, self._first_step = time.time(), None
         search = MaskSearch(
             space,
@@ -128,6 +128,11 @@ class EANSearchHook(Hook):
 
     def _seed(self, runner: Runner) -> int:
         return runner.seed if self.seed is None else self.seed
+
+    def _build_searcher(self, runner: Runner, space: SearchSpace) -> Searcher:
+        return TASK_UTILS.build(
+            dict(self.searcher, num_bits=space.num_bits, seed=self._seed(runner))
+        )
 
     def _build_evaluator(self, runner: Runner, space: SearchSpace) -> MaskEvaluator:
         if self.dataloader is None:
