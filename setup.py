@@ -14,6 +14,9 @@ def requirements(name):
     return [line for line in lines if line and not line.startswith('#')]
 
 
+# mmdet 3.3 and mmsegmentation 1.2 refuse mmcv 2.2
+MMPRETRAIN = ['mmengine>=0.10', 'mmcv>=2.0,<2.2', 'mmpretrain>=1.2', 'ftfy', 'regex']
+
 setup(
     name='ean_mm',
     version=runpy.run_path(str(ROOT / 'ean_mm' / 'version.py'))['__version__'],
@@ -27,15 +30,9 @@ setup(
     install_requires=requirements('runtime'),
     extras_require={
         'openmmlab': requirements('openmmlab'),
-        'mmpretrain': [
-            'mmengine>=0.10',
-            'mmcv>=2.0',
-            'mmpretrain>=1.2',
-            'ftfy',
-            'regex',
-        ],
-        'mmdet': ['mmdet>=3.3'],
-        'mmseg': ['mmsegmentation>=1.2'],
+        'mmpretrain': MMPRETRAIN,
+        'mmdet': [*MMPRETRAIN, 'mmdet>=3.3'],
+        'mmseg': [*MMPRETRAIN, 'mmsegmentation>=1.2'],
         'dev': requirements('dev'),
     },
 )

@@ -5,6 +5,13 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.utils import digit_version
+
+if digit_version(torch.__version__) < digit_version('2.6'):
+    raise ImportError(
+        'EAN-MM needs PyTorch 2.6 or newer, which opens checkpoints without executing '
+        f'what is in them; this is {torch.__version__}'
+    )
 
 
 def _history_buffer_attribute(owner: Any, name: str) -> Any:

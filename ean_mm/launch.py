@@ -1,13 +1,13 @@
 """What the command line tools do to a config before the Runner gets it."""
 
 import os
-import pickle
 import sys
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import torch
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.registry import DATASETS
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
@@ -21,7 +21,9 @@ def explain_errors(main: Callable[[], None]) -> None:
     except EANError as error:
         # mmengine's registries wrap an error once for every module being built.
         innermost = error
-        while isinstance(innermost.__context__, EANError):
+        while innermost.__cause__ is None and isinstance(
+            innermost.__context__, EANError
+        ):
             innermost = innermost.__context__
         sys.exit(f'error: {innermost}')
     finally:
@@ -33,23 +35,24 @@ def load_config(path: str, options: Optional[dict], data_root: Optional[str]) ->
     """Read a config and override it from the command line.
 
     Args:
-        path: The config file.
+        path: The config file, or one of a package as ``'mmdet::...'``.
         options: What ``--cfg-options`` sets.
         data_root: Folder to read every data set from, None to keep the config's.
 
     Raises:
         ValueError: There is no such file, or it is no config.
     """
-    if not Path(path).is_file():
+    if '::' not in path and not Path(path).is_file():
         raise EANError(f'there is no config file {path}')
     try:
-        cfg = Config.fromfile(path)
+        cfg = get_config(path) if '::' in path else Config.fromfile(path)
         if options is not None:
             cfg.merge_from_dict(options)
-    except (OSError, SyntaxError, KeyError, TypeError, IndexError) as error:
+    except Exception as error:  # a config is a program of its author's
         raise EANError(f'config {path} cannot be read: {_one_line(error)}') from error
     if data_root is not None:
         for _, dataset in _datasets(cfg):
+            _move_annotations(cfg, str(dataset['data_root']), data_root)
             dataset['data_root'] = data_root
     return cfg
 
@@ -123,7 +126,7 @@ def read_checkpoint(path: str) -> Any:
             return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
         except RuntimeError:  # saved before PyTorch 1.6, which cannot be mapped
             return torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged pickle raises almost anything
         raise EANError(
             f'checkpoint {path} is damaged, or holds more than weights and numbers: '
             f'{_one_line(error)}'
@@ -141,7 +144,7 @@ def check(cfg: Config, loaders: Tuple[str, ...]) -> None:
         ValueError: A data folder or the checkpoint is missing or unreadable.
     """
     for loader, dataset in _datasets(cfg, loaders):
-        _check_data(loader, dataset)
+        _check_data(loader, dataset, cfg.get('default_scope', 'mmengine'))
     path = cfg.get('load_from')
     if path and '://' not in path:
         read_checkpoint(path)
@@ -193,9 +196,19 @@ def _with_data_root(node: Any) -> List[dict]:
     return []
 
 
-def _check_data(loader: str, dataset: dict) -> None:
+def _move_annotations(cfg: Config, old_root: str, new_root: str) -> None:
+    """Let evaluators read the annotations that they name in the new folder too."""
+    for key in ('val_evaluator', 'test_evaluator'):
+        evaluators = cfg.get(key) or []
+        for metric in [evaluators] if isinstance(evaluators, dict) else evaluators:
+            path = metric.get('ann_file')
+            if path and Path(old_root) in Path(path).parents:
+                metric['ann_file'] = str(new_root / Path(path).relative_to(old_root))
+
+
+def _check_data(loader: str, dataset: dict, scope: str) -> None:
     root = str(dataset['data_root'] or '')
-    if '://' in root or root.startswith('s3:') or _downloads(dataset):
+    if '://' in root or root.startswith('s3:') or _downloads(dataset, scope):
         return
     prefix = dataset.get('data_prefix') or ''
     prefixes = prefix.values() if isinstance(prefix, dict) else [prefix]
@@ -209,9 +222,11 @@ def _check_data(loader: str, dataset: dict) -> None:
             )
 
 
-def _downloads(dataset: dict) -> bool:
+def _downloads(dataset: dict, scope: str) -> bool:
     """Whether a data set fetches itself, as mmpretrain's CIFAR10 does."""
-    cls = DATASETS.get(dataset.get('type', ''))
+    scope = dataset.get('_scope_') or scope
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        cls = registry.get(dataset.get('type', ''))
     return cls is not None and hasattr(cls, 'url') and dataset.get('download', True)
 
 

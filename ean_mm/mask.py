@@ -1,6 +1,8 @@
 """The mask: which residual blocks of a network the attention is plugged into."""
 
 import json
+import math
+import numbers
 import operator
 import os
 import re
@@ -18,9 +20,9 @@ from ean_mm.fileio import atomic_write
 
 PACKAGE_ROOT = Path(__file__).parent
 MAX_FILE_BYTES = 1 << 20
+MAX_BLOCKS = 10_000
 
 _BIT_STRING = re.compile(r'[01][01\s,_|-]*')
-_INTEGER_LIST = re.compile(r'\[[\d\s,]+\]')
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,14 @@ class Mask:
             value = os.fspath(value)
         if isinstance(value, str):
             return cls._parse_string(value, stage_blocks, network)
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, numbers.Integral) and not isinstance(value, bool):
             raise EANError(
                 f'mask {_shorten(value)} is an int, which has lost its leading zeros; '
                 f"write the bits with dashes, as '{_pattern(stage_blocks)}', so that "
                 'the command line and YAML keep them as text'
             )
-        if hasattr(value, 'tolist'):  # a tensor or an array
-            value = value.tolist()
+        if hasattr(value, 'tolist') and not isinstance(value, type):
+            value = _from_array(value, stage_blocks)
         if not isinstance(value, (list, tuple)):
             raise EANError(_complaint(value, stage_blocks))
         return cls(_parse_sequence(value, stage_blocks), stage_blocks)
@@ -213,7 +215,11 @@ class Mask:
         }
         try:
             text = json.dumps(content, indent=2, allow_nan=False)
-            text = _INTEGER_LIST.sub(_on_one_line, text)
+            text = text.replace(
+                json.dumps(list(self.stage_blocks), indent=4).replace('\n]', '\n  ]'),
+                json.dumps(list(self.stage_blocks)),
+                1,
+            )
         except (TypeError, ValueError) as error:
             raise EANError(f'mask file {path} cannot be written: {error}') from error
         with atomic_write(path) as file:
@@ -226,9 +232,9 @@ class Mask:
         Raises:
             ValueError: There is no such file, or it is not a mask file.
         """
-        found = _find_file(os.fspath(path))
+        found = _find_file(path)
         if found is None:
-            raise EANError(f'there is no mask file {_shorten(os.fspath(path))}')
+            raise EANError(f'there is no mask file {_shorten(path)}')
         try:
             if found.stat().st_size > MAX_FILE_BYTES:
                 raise ValueError('it is too large for one')
@@ -253,8 +259,8 @@ class Mask:
 
 def _as_integers(values: Any) -> Optional[List[int]]:
     try:
-        return [operator.index(value) for value in values]
-    except TypeError:
+        return [int(operator.index(value)) for value in values]
+    except Exception:  # a foreign object may raise anything
         return None
 
 
@@ -264,7 +270,7 @@ def _are_bits(values: Sequence[int], length: int) -> bool:
 
 def _as_stage_blocks(value: Any) -> Tuple[int, ...]:
     blocks = _as_integers(value) if isinstance(value, (list, tuple)) else None
-    if not blocks or any(not 1 <= n <= 10_000 for n in blocks) or len(blocks) > 100:
+    if not blocks or min(blocks) < 1 or sum(blocks) > MAX_BLOCKS:
         raise EANError(
             f'stage_blocks {_shorten(value)} must be the number of blocks in each '
             'stage, as (3, 4, 6, 3)'
@@ -282,8 +288,8 @@ def _parse_sequence(values: Sequence, stage_blocks: Tuple[int, ...]) -> Tuple[in
     bits: List[int] = []
     for value, num_blocks in zip(values, stage_blocks):
         if flat is not None:  # one decimal a stage
-            code = operator.index(value)
-            if not 0 <= code < 2**num_blocks:
+            code = int(operator.index(value))
+            if code < 0 or code.bit_length() > num_blocks:
                 raise EANError(_complaint(values, stage_blocks))
             bits.extend(map(int, format(code, f'0{num_blocks}b')))
         else:
@@ -294,28 +300,34 @@ def _parse_sequence(values: Sequence, stage_blocks: Tuple[int, ...]) -> Tuple[in
     return tuple(bits)
 
 
-def _find_file(text: str) -> Optional[Path]:
+def _from_array(value: Any, stage_blocks: Tuple[int, ...]) -> List[Any]:
+    """The elements of a tensor or an array, unless it is too large for a mask."""
+    try:
+        if math.prod(value.shape) <= sum(stage_blocks) * len(stage_blocks):
+            return value.tolist()
+    except Exception:  # without data, as on the meta device
+        pass
+    raise EANError(_complaint(value, stage_blocks))
+
+
+def _find_file(text: Any) -> Optional[Path]:
     """The file that a path names, from the current folder or else the package."""
     try:
         for candidate in (Path(text).expanduser(), PACKAGE_ROOT / text):
             if candidate.is_file():
                 return candidate
-    except (OSError, ValueError, RuntimeError):  # too long, a null byte, no such user
+    except (OSError, ValueError, RuntimeError, TypeError):  # no name for a file
         pass
     return None
 
 
-def _on_one_line(integer_list: re.Match) -> str:
-    return f'[{", ".join(re.findall("[0-9]+", integer_list[0]))}]'
-
-
 def _sizes(stage_blocks: Sequence[int]) -> str:
-    return '-'.join(map(str, stage_blocks))
+    return _shorten('-'.join(map(str, stage_blocks)))
 
 
 def _pattern(stage_blocks: Sequence[int]) -> str:
     """An example of the right shape: ``'100-1000-100000-100'``."""
-    return '-'.join('1'.ljust(n, '0') for n in stage_blocks)
+    return _shorten('-'.join('1'.ljust(n, '0') for n in stage_blocks), 120)
 
 
 def _shorten(value: Any, limit: int = 60) -> str:

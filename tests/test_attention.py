@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ean_mm.models.attention import (
     CBAMAttention,
@@ -182,16 +183,35 @@ def test_sge_groups_must_divide_the_channels():
         SGEAttention(96)
 
 
-@pytest.mark.parametrize('cls', MODULES)
+@pytest.mark.parametrize(
+    'cls', [SEAttention, SGEAttention, DIAAttention, SPAAttention, ECAAttention]
+)
 def test_statistics_are_taken_in_float32_under_autocast(cls):
+    """The map's sums leave float16: in half precision the gate would not be finite."""
     module = randomized(cls(64))
-    # Sums over this map leave bfloat16's precision, and float16's range.
-    x = 3 + torch.randn(1, 64, 64, 64)
-    exact = attend(module, x.bfloat16().float())[0]
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        y, _ = attend(module, x.bfloat16())
-    assert y.dtype == torch.bfloat16
-    assert (y.float() - exact).norm() / exact.norm() < 0.05
+    x = 40 * torch.rand(1, 64, 64, 64).half()
+    exact = attend(module, x.float())[0]
+    with torch.autocast('cpu', dtype=torch.float16):
+        seen = []
+        with Sums(seen):
+            y, _ = attend(module, x)
+    assert y.dtype == torch.float16
+    assert set(seen) == {torch.float32}
+    assert (y.float() - exact).norm() / exact.norm() < 0.02
+
+
+class Sums(TorchDispatchMode):
+    """Notes the type in which every mean and pooling is taken."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if 'mean' in func.__name__ or 'pool' in func.__name__:
+            self.seen.append(out.dtype)
+        return out
 
 
 @pytest.mark.parametrize('cls', MODULES)

@@ -91,7 +91,9 @@ def test_the_published_masks_ship():
 
 
 def test_the_readmes_configs_load(tmp_path):
-    blocks = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S)
+    readme = (ROOT / 'README.md').read_text()
+    assert not re.search('@[A-Z_]+@', readme)
+    blocks = re.findall(r'```python\n(.*?)```', readme, re.S)
     own_model, own_data = blocks
     own_data = own_data.replace("['resnet50", f"['{ROOT}/configs/ean/resnet50")
     (tmp_path / 'data.py').write_text(own_data)

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.models import ResNet, ResNet_CIFAR
 from mmpretrain.models.backbones.resnet import BasicBlock
@@ -261,6 +262,28 @@ def test_init_weights_keeps_the_attentions_own_start(attention, init):
     gate = model.attentions[0].gate(torch.rand(1, 8, 4, 4))
     gate = gate[0] if isinstance(gate, tuple) else gate
     assert (gate.mean() > 0.95) == (init == 'identity')
+
+
+def test_init_weights_keeps_the_start_of_a_users_attention():
+    class ZeroStart(nn.Conv2d):
+        def __init__(self, channels):
+            super().__init__(channels, channels, 1)
+            nn.init.zeros_(self.weight)
+
+    class Configured(BaseModule):
+        def __init__(self, channels):
+            super().__init__(dict(type='Constant', layer='Conv2d', val=0.5))
+            self.conv = nn.Conv2d(channels, channels, 1)
+
+        def forward(self, x):
+            return self.conv(x)
+
+    model = small(attention=dict(type=ZeroStart))
+    model.init_weights()
+    assert all((attention.weight == 0).all() for attention in model.attentions)
+    model = small(attention=dict(type=Configured))
+    model.init_weights()
+    assert all((a.conv.weight == 0.5).all() for a in model.attentions)
 
 
 def test_pretrained_names_a_checkpoint_as_mmseg_passes_it(tmp_path):

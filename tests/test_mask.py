@@ -66,8 +66,9 @@ def test_masks_are_values():
 
 
 def test_an_int_is_refused_and_told_to_use_dashes():
-    with pytest.raises(ValueError, match='dashes'):
-        Mask.parse(1001011010011011, R50)
+    for value in (1001011010011011, np.int64(1001011010011011)):
+        with pytest.raises(ValueError, match='dashes'):
+            Mask.parse(value, R50)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,14 @@ def test_an_int_is_refused_and_told_to_use_dashes():
         {},
         1.5,
         object(),
+        torch.Tensor,
+        torch.zeros(16, dtype=torch.long, device='meta'),
+        torch.eye(4).to_sparse(),
+        np.broadcast_to(np.int64(1), (10**6, 10**6)),
+        [10**4000] * 4,
+        iter([1]),
+        {1, 2},
+        b'1001',
         'a' * 100_000,
         '\0.json',
         Mask.parse('all', (2, 2, 2, 2)),

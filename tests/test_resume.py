@@ -159,8 +159,8 @@ def test_the_rewards_of_a_step_that_was_cut_off_are_known(finished, build_runner
     records[3]['masks'][0]['metric'] = 12.5
     path.write_text(''.join(f'{json.dumps(record)}\n' for record in records))
     search_once(build_runner, finished)
-    if not records[3]['masks'][0]['known']:
-        assert json.loads(lines(finished.work_dir)[3])['masks'][0]['metric'] == 12.5
+    assert not records[3]['masks'][0]['known']
+    assert json.loads(lines(finished.work_dir)[3])['masks'][0]['metric'] == 12.5
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,13 @@ def test_the_rewards_of_a_step_that_was_cut_off_are_known(finished, build_runner
     [
         (lambda cfg: cfg.custom_hooks[2].reward.update(sparsity_weight=3.0), 'reward'),
         (lambda cfg: cfg.custom_hooks[2].searcher.update(lr=0.1), 'searcher'),
+        (lambda cfg: cfg.custom_hooks[2].update(calibration_batches=1), 'evaluation'),
         (lambda cfg: [cfg[f'{side}_dataloader'].dataset.update(seed=7)
                       for side in ('train', 'val')], 'reward set'),
         (lambda cfg: cfg.model.backbone.attention.update(type='SPAAttention', ratio=16),
          'weights'),
     ],
-    ids=['reward', 'searcher', 'reward set', 'model'],
+    ids=['reward', 'searcher', 'calibration', 'reward set', 'model'],
 )  # fmt: skip
 def test_the_state_of_another_search_is_refused(finished, build_runner, change, part):
     before = lines(finished.work_dir)
@@ -186,13 +187,17 @@ def test_the_state_of_another_search_is_refused(finished, build_runner, change, 
     assert lines(finished.work_dir) == before  # nothing is lost
 
 
-@pytest.mark.parametrize('content', [b'', b'not a state', 'truncated', 'malicious'])
+@pytest.mark.parametrize(
+    'content', [b'', b'not a state', 'truncated', 'malicious', 'foreign']
+)
 def test_an_unreadable_state_is_refused(finished, build_runner, content, tmp_path):
     path = Path(finished.work_dir, 'search/state.pth')
     if content == 'truncated':
         content = path.read_bytes()[:-400]
     if content == 'malicious':
         torch.save({'fingerprint': Touch(tmp_path / 'executed')}, path)
+    elif content == 'foreign':
+        torch.save({'fingerprint': 'x'}, path)
     else:
         path.write_bytes(content)
     with pytest.raises(EANError, match='not a readable search state'):
@@ -213,8 +218,17 @@ class Touch:
 
 def test_a_damaged_line_in_the_middle_is_named(tmp_path):
     storage = SearchStorage(tmp_path)
-    storage.history_path.write_text('{"step": 0}\n{"step"\n{"step": 2}\n')
+    step = '{"step": 0, "masks": []}'
+    storage.history_path.write_text(f'{step}\n{step[:9]}\n{step}\n')
     with pytest.raises(EANError, match='line 2 is damaged'):
+        storage.read_history()
+
+
+@pytest.mark.parametrize('line', ['[]', '{}', '5', '{"step": 1, "masks": [{}]}'])
+def test_a_line_that_is_no_step_is_named(tmp_path, line):
+    storage = SearchStorage(tmp_path)
+    storage.history_path.write_text(f'{line}\n')
+    with pytest.raises(EANError, match='line 1 is damaged'):
         storage.read_history()
 
 

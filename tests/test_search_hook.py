@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, METRICS, MODELS
 from torch import nn
 
-from ean_mm import EANError, HeldOutSplit, Mask
+from ean_mm import EANError, HeldOutSplit, Mask, SEAttention
 from ean_mm.search import BNCalibration, SearchSpace
 from ean_mm.search.calibration import draw_batches
 
@@ -234,6 +234,7 @@ def test_own_loader_evaluator_and_fraction(digits_config, build_runner):
     [
         (float('nan'), 'fixed/value', 'fixed/value is nan'),
         (float('inf'), 'fixed/value', 'fixed/value is inf'),
+        ([0.5, 0.6], 'fixed/value', 'not a number'),
         (0.5, 'mIoU', "reports no 'mIoU'; set the reward's metric to one of fixed"),
     ],
 )
@@ -252,14 +253,61 @@ def test_an_empty_reward_set_is_refused(digits_config, build_runner, monkeypatch
     digits_config.train_dataloader.dataset = dict(
         type='DigitsDataset', pipeline=digits_config.train_pipeline
     )
+    runner = build_runner(digits_config)
     with pytest.raises(EANError, match='reward set is empty'):
-        build_runner(digits_config).train()
+        runner.train()
+    assert runner.iter == 0
 
 
 def test_reward_images_that_are_trained_on_are_refused(digits_config, build_runner):
     digits_config.train_dataloader.dataset.num_per_class = 6
     with pytest.raises(EANError, match='reward images are trained on'):
         build_runner(digits_config).train()
+
+
+def test_a_supernet_that_trains_on_all_images_is_refused(digits_config, build_runner):
+    digits_config.train_dataloader.dataset = dict(
+        type='DigitsDataset', pipeline=digits_config.train_pipeline
+    )
+    with pytest.raises(EANError, match='50 of the 50 reward images are trained on'):
+        build_runner(digits_config).train()
+
+
+def test_other_images_at_the_same_places_are_no_overlap(digits_config, build_runner):
+    digits_config.val_dataloader.dataset.dataset.split = 'test'
+    build_runner(digits_config).train()
+    assert len(history(digits_config.work_dir)) == 5
+
+
+@pytest.mark.parametrize(
+    'attention, described',
+    [
+        (dict(type=SEAttention, ratio=2), dict(type='SEAttention', ratio=2)),
+        (SEAttention(16), dict(type='SEAttention')),
+    ],
+    ids=['class', 'module'],
+)
+def test_every_way_to_name_an_attention_fits_a_mask_file(attention, described):
+    neck = MaskedNeck()
+    neck.attention = attention
+    facts = SearchSpace(nn.Sequential(neck)).describe()['0']
+    assert facts['attention'] == described
+    json.dumps(facts)
+
+
+def test_of_equal_rewards_the_first_mask_is_the_best_all_along(
+    digits_config, build_runner
+):
+    digits_config.val_evaluator = dict(type='FixedMetric')
+    digits_config.custom_hooks[2].reward = dict(
+        metric='fixed/value', unit='fraction', sparsity_weight=0.0
+    )
+    build_runner(digits_config).train()
+    records = history(digits_config.work_dir)
+    first = records[0]['masks'][0]['mask']
+    assert all(record['best']['mask'] == first for record in records)
+    mask = Mask.from_file(f'{digits_config.work_dir}/mask_backbone.json')
+    assert str(mask) == first['backbone']
 
 
 def test_unknown_hyperparameters_are_refused_before_training(

@@ -78,6 +78,20 @@ def test_checkpoints_say_that_they_hold_a_supernet(supernet_config, build_runner
     assert torch.load(path, weights_only=True)['meta']['ean_mm']['supernet'] is True
 
 
+def test_ranks_with_seeds_of_their_own_take_the_first_ranks(
+    supernet_config, build_runner, monkeypatch
+):
+    def from_rank_zero(data):
+        data[0] = 0
+
+    hook = 'ean_mm.hooks.supernet_hook.broadcast_object_list'
+    _, first = train(build_runner, supernet_config)
+    monkeypatch.setattr(hook, from_rank_zero)
+    supernet_config.randomness.seed = 1
+    _, second = train(build_runner, supernet_config)
+    assert second.training == first.training
+
+
 def test_a_wrong_probability_is_refused():
     with pytest.raises(ValueError, match='p=2 is no probability'):
         SupernetHook(p=2)

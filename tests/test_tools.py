@@ -11,7 +11,9 @@ import torch
 from mmengine.registry import MODELS
 from torch import nn
 
-from ean_mm import Mask
+from ean_mm import Mask, launch
+
+CONFIGS = Path(__file__).parents[1] / 'configs/ean'
 
 TINY = [
     'train_cfg.max_epochs=1',
@@ -188,6 +190,42 @@ def test_attention_that_changes_the_shape_ends_in_one_line(tool, config, tmp_pat
         "    _delete_=True, type='Cropping')))\n"
     )
     fails(tool('train.py', own), 'Cropping maps (64, 16, 8, 8) to (64, 16, 7, 8)')
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*_cifar100.py')) + sorted(
+    CONFIGS.glob('*_download*.py')), ids=lambda path: path.stem)  # fmt: skip
+def test_data_sets_that_download_themselves_need_no_folder(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cfg = launch.load_config(str(path), None, None)
+    launch.check(cfg, ('train_dataloader', 'val_dataloader', 'test_dataloader'))
+
+
+def test_data_root_reaches_the_evaluators_annotations():
+    cfg = launch.load_config(
+        'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py', None, '/x'
+    )
+    assert cfg.val_dataloader.dataset.data_root == '/x'
+    assert cfg.val_evaluator.ann_file == '/x/annotations/instances_val2017.json'
+
+
+def test_a_damaged_mask_file_is_named(tool, config, tmp_path):
+    (tmp_path / 'bad.json').write_text('{"mask": "11", "stage_blocks": [3]}')
+    options = ['--cfg-options', 'model.backbone.mask=bad.json']
+    result = tool('train.py', config('resnet20_se_digits'), *options)
+    fails(result, 'bad.json is not a valid mask file')
+
+
+def test_an_empty_data_folder_is_one_line(tool, config, tmp_path):
+    for split in ('train', 'test'):
+        (tmp_path / 'data/cifar10' / split / 'cat').mkdir(parents=True)
+    fails(tool('train.py', config('resnet20_se_search_cifar10')), 'is not there')
+
+
+def test_a_config_with_a_mistake_is_one_line(tool, tmp_path):
+    own = tmp_path / 'own.py'
+    for text in ("_base_ = 'x.py'", 'a = b', 'a = ', "a = {}['b']"):
+        own.write_text(text)
+        fails(tool('train.py', own), 'own.py cannot be read')
 
 
 def test_the_exit_status_is_not_zero(root):

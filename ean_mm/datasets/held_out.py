@@ -40,8 +40,11 @@ class HeldOutSplit:
     ) -> None:
         if (num_per_class is None) == (num_images is None):
             raise EANError('HeldOutSplit takes either num_per_class or num_images')
-        self.dataset = DATASETS.build(dataset)
-        self.dataset.full_init()
+        try:
+            self.dataset = DATASETS.build(dataset)
+            self.dataset.full_init()
+        except (FileNotFoundError, RuntimeError) as error:
+            raise EANError(f'the data set to split is not there: {error}') from error
         rng = np.random.default_rng(seed)
         if num_per_class is not None:
             chosen = _choose_per_class(self.dataset, num_per_class, rng)

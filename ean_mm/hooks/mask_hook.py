@@ -3,13 +3,11 @@
 from typing import Any, Set
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import nn
 
 from ean_mm.errors import EANError
-from ean_mm.search.space import masked_modules
+from ean_mm.search.space import masked_modules, unwrapped
 
 
 @HOOKS.register_module()
@@ -37,7 +35,10 @@ class MaskHook(Hook):
         }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        expected, names = set(_unwrapped(runner).state_dict()), weight_names(checkpoint)
+        expected, names = (
+            set(unwrapped(runner.model).state_dict()),
+            weight_names(checkpoint),
+        )
         if not expected & names:
             raise EANError(
                 f'the checkpoint {runner._load_from} holds no weights of this model: '
@@ -59,15 +60,15 @@ class MaskHook(Hook):
 
 def weight_names(checkpoint: dict) -> Set[str]:
     """Names of the weights in a checkpoint, as of a model that is not wrapped."""
-    weights = checkpoint.get('state_dict', checkpoint)
+    weights = checkpoint
+    if isinstance(weights, dict):
+        weights = weights.get('state_dict', weights)
+    if not isinstance(weights, dict):
+        raise EANError('the checkpoint is no dict of weights; load another file')
     return {
         name[len('module.') :] if name.startswith('module.') else name
         for name in weights
     }
-
-
-def _unwrapped(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _config_of(node: Any, name: str) -> Any:

@@ -11,14 +11,13 @@ from mmengine.registry import HOOKS, TASK_UTILS
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
-from ean_mm.datasets.held_out import HeldOutSplit
 from ean_mm.errors import EANError
 from ean_mm.hooks.mask_hook import weight_names
 from ean_mm.search.calibration import BNCalibration, draw_batches
-from ean_mm.search.evaluator import MaskEvaluator, require_images
+from ean_mm.search.evaluator import MaskEvaluator, image_names, require_images
 from ean_mm.search.reward import Reward
 from ean_mm.search.search import Evaluation, MaskSearch, Searcher
-from ean_mm.search.space import SearchSpace
+from ean_mm.search.space import SearchSpace, unwrapped
 from ean_mm.search.storage import Record, SearchStorage
 
 
@@ -71,14 +70,24 @@ class EANSearchHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         # What would stop the search stops the run before hours of training.
-        self._build_searcher(runner, SearchSpace(runner.model))
+        space = SearchSpace(runner.model)
+        self._build_searcher(runner, space)
         if runner.val_loop is None and None in (self.dataloader, self.evaluator):
             raise EANError(
                 'EANSearchHook has no reward set: give it a dataloader and an '
                 'evaluator, or the config a val_dataloader and a val_evaluator'
             )
-        if self.dataloader is None:
-            _check_split(runner.train_dataloader.dataset, runner.val_loop.dataloader)
+        self._reward_loader = self._build_loader(runner)
+        require_images(self._reward_loader.dataset)
+        if runner.max_iters > 0:
+            _refuse_overlap(
+                runner.train_dataloader.dataset, self._reward_loader.dataset
+            )
+        self._calibration_batches = draw_batches(
+            runner.train_dataloader, self.calibration_batches
+        )
+        if not self._resumes(runner) and is_main_process():
+            SearchStorage(self._folder(runner)).set_aside()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         searches_only = (
@@ -86,8 +95,8 @@ class EANSearchHook(Hook):
         )
         if not searches_only:
             return
-        model = getattr(runner.model, 'module', runner.model)
-        missing = sorted(set(model.state_dict()) - weight_names(checkpoint))
+        expected = set(unwrapped(runner.model).state_dict())
+        missing = sorted(expected - weight_names(checkpoint))
         if missing:
             raise EANError(
                 f'{runner._load_from} is not a supernet of this model: '
@@ -111,7 +120,8 @@ class EANSearchHook(Hook):
             searcher,
             evaluator,
             self.reward,
-            SearchStorage(Path(runner.work_dir) / 'search'),
+            SearchStorage(self._folder(runner)),
+            self._settings(runner),
             on_step=lambda record: self._report(runner, searcher.num_steps, record),
         )
         runner.call_hook('before_search', search=search)
@@ -119,43 +129,54 @@ class EANSearchHook(Hook):
             f'Searching {space.num_bits} bits in {", ".join(space.modules)} on '
             f'{len(evaluator.dataset)} reward images, {searcher.num_steps} steps'
         )
-        resume = runner._resume if self.resume is None else self.resume
-        best = search.run(resume=resume)
+        best = search.run(resume=self._resumes(runner))
         if evaluator.calibration is not None:
             evaluator.calibration.restore()
         files = self._write_masks(runner, search, best)
         runner.call_hook('after_search', best=best, mask_files=files)
 
-    def _seed(self, runner: Runner) -> int:
-        return runner.seed if self.seed is None else self.seed
+    def _folder(self, runner: Runner) -> Path:
+        return Path(runner.work_dir) / 'search'
+
+    def _resumes(self, runner: Runner) -> bool:
+        return runner._resume if self.resume is None else self.resume
+
+    def _build_loader(self, runner: Runner) -> DataLoader:
+        if self.dataloader is None:
+            return runner.val_loop.dataloader
+        return runner.build_dataloader(self.dataloader, seed=runner.seed)
 
     def _build_searcher(self, runner: Runner, space: SearchSpace) -> Searcher:
-        return TASK_UTILS.build(
-            dict(self.searcher, num_bits=space.num_bits, seed=self._seed(runner))
-        )
+        seed = runner.seed if self.seed is None else self.seed
+        return TASK_UTILS.build(dict(self.searcher, num_bits=space.num_bits, seed=seed))
 
     def _build_evaluator(self, runner: Runner, space: SearchSpace) -> MaskEvaluator:
-        if self.dataloader is None:
-            dataloader = runner.val_loop.dataloader
-        else:
-            dataloader = runner.build_dataloader(self.dataloader, seed=runner.seed)
         if self.evaluator is None:
             metrics = copy.deepcopy(runner.val_loop.evaluator)
         else:
             metrics = runner.build_evaluator(self.evaluator)
         calibration = None
-        if self.calibration_batches:
-            calibration = BNCalibration(
-                runner.model,
-                draw_batches(runner.train_dataloader, self.calibration_batches),
-            )
+        if self._calibration_batches:
+            calibration = BNCalibration(runner.model, self._calibration_batches)
         return MaskEvaluator(
             runner.model,
             space,
-            dataloader,
+            self._reward_loader,
             metrics,
             calibration,
             fp16=getattr(runner.val_loop, 'fp16', False),
+        )
+
+    def _settings(self, runner: Runner) -> str:
+        """Say what rewards depend on beside the weights and the reward images."""
+        loader = self.dataloader or runner.cfg.get('val_dataloader')
+        return repr(
+            (
+                loader and loader['dataset'],
+                self.evaluator or runner.cfg.get('val_evaluator'),
+                self.calibration_batches,
+                getattr(runner.val_loop, 'fp16', False),
+            )
         )
 
     def _report(self, runner: Runner, num_steps: int, record: Record) -> None:
@@ -208,14 +229,14 @@ class EANSearchHook(Hook):
                     reward=round(best.reward, 4),
                     accuracy=round(best.metric, 4),
                     found_by=dict(
-                        searcher=self.searcher['type'],
+                        searcher=type(search.searcher).__name__,
                         settings=search.searcher.describe(),
                         metric=self.reward.metric,
                         reward_images=len(search.evaluator.dataset),
                         masks_evaluated=len(search.evaluations),
                         module=name,
                         supernet_iterations=runner.iter,
-                        seed=self._seed(runner),
+                        seed=search.searcher.seed,
                         config=Path(runner.cfg.filename or 'none').name,
                     ),
                 )
@@ -223,17 +244,15 @@ class EANSearchHook(Hook):
         return files
 
 
-def _check_split(train_set: Any, reward_loader: DataLoader) -> None:
-    """Refuse a reward set that is empty or that the supernet trains on."""
-    reward_set = reward_loader.dataset
-    require_images(reward_set)
-    if isinstance(reward_set, HeldOutSplit) and isinstance(train_set, HeldOutSplit):
-        overlap = len(set(reward_set.indices) & set(train_set.indices))
-        if overlap:
-            raise EANError(
-                f'{overlap} of the {len(reward_set)} reward images are trained on; '
-                'give both sides of HeldOutSplit the same number and seed'
-            )
+def _refuse_overlap(train_set: Any, reward_set: Any) -> None:
+    """Refuse a reward set that the supernet trains on."""
+    rewarded = set(image_names(reward_set))
+    overlap = len(rewarded & set(image_names(train_set)))
+    if overlap:
+        raise EANError(
+            f'{overlap} of the {len(reward_set)} reward images are trained on; split '
+            'the training set by HeldOutSplit, both sides with the same number and seed'
+        )
 
 
 def _show(masks: Dict[str, str]) -> str:

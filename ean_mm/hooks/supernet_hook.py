@@ -4,6 +4,7 @@ from typing import Any, Optional
 
 import numpy as np
 import torch
+from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -47,15 +48,17 @@ class SupernetHook(Hook):
 
     def draw(self, runner: Runner) -> Bits:
         """Draw the bits of all masks for the runner's present iteration."""
-        seed = runner.seed if self.seed is None else self.seed
         # Both numbers are mixed into one: torch's CPU generator reads 32 bits of seed.
-        mixed = np.random.SeedSequence((seed, runner.iter)).generate_state(1)[0]
+        mixed = np.random.SeedSequence((self._seed, runner.iter)).generate_state(1)[0]
         generator = torch.Generator().manual_seed(int(mixed))
         draws = torch.rand(self.space(runner).num_bits, generator=generator)
         return tuple((draws < self.p).long().tolist())
 
     def before_train(self, runner: Runner) -> None:
         self.space(runner)  # a model without masks is refused before the first epoch
+        seed = [runner.seed if self.seed is None else self.seed]
+        broadcast_object_list(seed)  # the ranks' own may differ (diff_rank_seed)
+        self._seed = seed[0]
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None

@@ -1,5 +1,6 @@
 """ResNet with one shared attention module a stage and a mask of where it is plugged."""
 
+import copy
 from typing import Any, Dict, List, Optional, Tuple
 
 from mmengine.registry import MODELS
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from ean_mm.errors import EANError
 from ean_mm.mask import Mask
-from ean_mm.models.attention import GateAttention, build_attention
+from ean_mm.models.attention import build_attention
 from ean_mm.models.blocks import EANBasicBlock, EANBottleneck, EANStage
 
 
@@ -179,13 +180,17 @@ class EANResNet(ResNet):
         return tuple(outs)
 
     def init_weights(self) -> None:
-        """Initialise as configured; attention starts as its own ``init`` says."""
+        """Initialise as configured; attention keeps the start that it was built with.
+
+        The configured initialisation would reach the convolutions in it.
+        """
+        start = copy.deepcopy(self.attentions.state_dict())
         super().init_weights()
-        if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
-            return  # the checkpoint may hold attention weights
-        for module in self.attentions.modules():
-            if isinstance(module, GateAttention):
-                module.reset_parameters()
+        pretrained = isinstance(self.init_cfg, dict) and (
+            self.init_cfg['type'] == 'Pretrained'
+        )
+        if not pretrained:  # a checkpoint may hold attention weights
+            self.attentions.load_state_dict(start)
 
     def _freeze_stages(self) -> None:
         super()._freeze_stages()

@@ -10,6 +10,8 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
+from ean_mm.search.space import unwrapped
+
 
 class BNCalibration:
     """Re-estimates the batch norm statistics of a model on some training batches.
@@ -26,7 +28,7 @@ class BNCalibration:
     """
 
     def __init__(self, model: nn.Module, batches: Sequence[Any]) -> None:
-        self.model = getattr(model, 'module', model)
+        self.model = unwrapped(model)
         self.batches = batches
         self.layers: List[nn.Module] = [
             layer
@@ -51,9 +53,10 @@ class BNCalibration:
             layer.reset_running_stats()
             layer.momentum = None  # a plain average over the batches
             layer.train()
-        for batch in self.batches:
-            data = self.model.data_preprocessor(batch, False)
-            self.model(**data, mode='loss')
+        with _seeded(0):  # a mask's reward must not depend on when it is evaluated
+            for batch in self.batches:
+                data = self.model.data_preprocessor(batch, True)
+                self.model(**data, mode='loss')
         self.model.eval()
 
     def restore(self) -> None:
@@ -73,7 +76,10 @@ def draw_batches(dataloader: DataLoader, number: int, seed: int = 0) -> List[Any
         number: How many batches; fewer if the data set is too small for as many.
         seed: Seed of the choice of images and of their augmentation.
     """
-    dataset, batch_size = dataloader.dataset, dataloader.batch_size
+    if number == 0:
+        return []
+    dataset = dataloader.dataset
+    batch_size = dataloader.batch_size or dataloader.batch_sampler.batch_size
     with _seeded(seed):
         indices = torch.randperm(len(dataset))[: number * batch_size].tolist()
         return list(

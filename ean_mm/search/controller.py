@@ -6,7 +6,7 @@ and the authors' code for what the paper leaves open.
 
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence
 
 import torch
 from mmengine.registry import TASK_UTILS
@@ -17,8 +17,7 @@ from ean_mm.search.baseline import MovingAverageBaseline
 from ean_mm.search.curiosity import Curiosity
 from ean_mm.search.policy import Policy
 from ean_mm.search.replay import ReplayBuffer, Transition, replay_loss
-
-Bits = Tuple[int, ...]
+from ean_mm.search.space import Bits
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,12 @@ class ControllerSettings:
     """weight of the second update's loss"""
     clip_coef: float = 0.1
     """the second update's probability ratios are clipped to 1 +- clip_coef"""
+
+    def __post_init__(self) -> None:
+        positive = ('num_steps', 'masks_per_step', 'lr', 'temperature', 'replay_size')
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise EANError(f'{name}={getattr(self, name)} must be above 0')
 
 
 PRESETS = {'paper': ControllerSettings()}
@@ -91,6 +96,7 @@ class RLController:
                 f'unknown search hyperparameter: {error}; there are {known}'
             ) from error
         self.num_bits = num_bits
+        self.seed = seed
         self._rng_state = torch.Generator().manual_seed(seed).get_state()
         with self._random():
             self.policy = Policy(num_bits, temperature=self.settings.temperature)
@@ -176,6 +182,7 @@ class RLController:
             optimizer=self.optimizer.state_dict(),
             curiosity=self.curiosity.state_dict(),
             curiosity_optimizer=self.curiosity.optimizer.state_dict(),
+            seed=self.seed,
             step=self.step,
             baseline=self.baseline.value,
             replay_buffer=self.replay_buffer.state_dict(),
@@ -188,6 +195,7 @@ class RLController:
         self.optimizer.load_state_dict(state['optimizer'])
         self.curiosity.load_state_dict(state['curiosity'])
         self.curiosity.optimizer.load_state_dict(state['curiosity_optimizer'])
+        self.seed = state['seed']
         self.step = state['step']
         self.baseline.value = state['baseline']
         self.replay_buffer.load_state_dict(state['replay_buffer'])

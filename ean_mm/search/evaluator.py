@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any, Dict, Optional, Sequence, Sized
+from typing import Any, Dict, List, Optional, Sequence, Sized
 
 import torch
 from mmengine.evaluator import Evaluator
@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from ean_mm.errors import EANError
 from ean_mm.search.calibration import BNCalibration
-from ean_mm.search.space import SearchSpace
+from ean_mm.search.space import SearchSpace, unwrapped
 
 
 class MaskEvaluator:
@@ -71,15 +71,13 @@ class MaskEvaluator:
     def fingerprint(self) -> Dict[str, str]:
         """Hash what rewards depend on: the weights and buffers, and the reward set."""
         weights = hashlib.sha256()
-        model = getattr(self.model, 'module', self.model)
-        for name, tensor in sorted(model.state_dict().items()):
+        for name, tensor in sorted(unwrapped(self.model).state_dict().items()):
             weights.update(name.encode())
             array = tensor.detach().cpu().contiguous().flatten()
             weights.update(array.view(torch.uint8).numpy())
-        images = hashlib.sha256()
-        for index in range(len(self.dataset)):
-            images.update(_describe_image(self.dataset, index).encode())
-        return dict(weights=weights.hexdigest(), reward_set=images.hexdigest())
+        images = json.dumps([image_names(self.dataset), _labels(self.dataset)])
+        reward_set = hashlib.sha256(images.encode())
+        return dict(weights=weights.hexdigest(), reward_set=reward_set.hexdigest())
 
 
 def require_images(dataset: Sized) -> None:
@@ -91,12 +89,24 @@ def require_images(dataset: Sized) -> None:
         )
 
 
-def _describe_image(dataset: Any, index: int) -> str:
-    """A text that tells one image of a data set from another, without decoding it."""
+def image_names(dataset: Any) -> List[str]:
+    """Name every image of a data set, without decoding it: its path or its hash."""
     if not hasattr(dataset, 'get_data_info'):
-        return str(index)
-    info = dataset.get_data_info(index)
-    image = info.get('img_path')
-    if image is None and 'img' in info:
-        image = hashlib.sha256(info['img'].tobytes()).hexdigest()
-    return json.dumps([image, info.get('gt_label')], default=str)
+        return [str(index) for index in range(len(dataset))]
+    names = []
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        if 'img' in info:
+            names.append(hashlib.sha256(info['img'].tobytes()).hexdigest())
+        else:
+            names.append(str(info.get('img_path', index)))
+    return names
+
+
+def _labels(dataset: Any) -> List[int]:
+    if not hasattr(dataset, 'get_gt_labels'):
+        return []
+    try:
+        return list(map(int, dataset.get_gt_labels()))
+    except AttributeError:  # HeldOutSplit of a data set without classes
+        return []

@@ -1,7 +1,8 @@
 """Learning once more from past steps."""
 
+from collections import deque
 from dataclasses import dataclass
-from typing import Any, Dict, List
+from typing import Any, Deque, Dict, List
 
 import torch
 from torch import Tensor
@@ -30,13 +31,11 @@ class ReplayBuffer:
     """
 
     def __init__(self, size: int) -> None:
-        self.size = size
-        self.transitions: List[Transition] = []
+        self.transitions: Deque[Transition] = deque(maxlen=size)
 
     def store(self, transition: Transition) -> None:
         """Keep a step, and forget the oldest one if there are too many."""
         self.transitions.append(transition)
-        del self.transitions[: -self.size]
 
     def sample(self) -> Transition:
         """Draw a stored step, each with the same probability."""
@@ -51,7 +50,8 @@ class ReplayBuffer:
 
     def load_state_dict(self, state: List[Dict[str, Any]]) -> None:
         """Take the steps of a :meth:`state_dict`."""
-        self.transitions = [Transition(**entry) for entry in state]
+        self.transitions.clear()
+        self.transitions.extend(Transition(**entry) for entry in state)
 
 
 def replay_loss(

@@ -47,7 +47,13 @@ class Reward:
                 f"the evaluator reports no {self.metric!r}; set the reward's metric to "
                 f'one of {", ".join(metrics) or "its metrics (it reports none)"}'
             )
-        value = float(metrics[self.metric])
+        try:
+            value = float(metrics[self.metric])
+        except (TypeError, ValueError) as error:
+            raise EANError(
+                f'{self.metric} is {metrics[self.metric]!r:.60}, not a number; set the '
+                "reward's metric to one that is"
+            ) from error
         if not math.isfinite(value):
             raise EANError(
                 f"{self.metric} is {value}: the supernet's predictions or the reward "

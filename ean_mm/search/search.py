@@ -1,17 +1,15 @@
 """The search loop: ask for masks, evaluate the unknown ones, tell the rewards."""
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence
 
 from mmengine.dist import broadcast_object_list, is_main_process
 
 from ean_mm.errors import EANError
 from ean_mm.search.evaluator import MaskEvaluator
 from ean_mm.search.reward import Reward
-from ean_mm.search.space import SearchSpace
+from ean_mm.search.space import Bits, SearchSpace
 from ean_mm.search.storage import Record, SearchStorage
-
-Bits = Tuple[int, ...]
 
 
 class Searcher(Protocol):
@@ -19,6 +17,7 @@ class Searcher(Protocol):
 
     num_steps: int
     step: int
+    seed: int
 
     def ask(self) -> List[Bits]: ...
 
@@ -60,6 +59,8 @@ class MaskSearch:
         evaluator: Evaluates a mask on the reward set.
         reward: Turns its metrics into a reward.
         storage: Keeps the history and the state.
+        settings: What else rewards depend on; a search with other settings is not
+            resumed.
         on_step: Called on every rank with the record of each finished step.
     """
 
@@ -70,6 +71,7 @@ class MaskSearch:
         evaluator: MaskEvaluator,
         reward: Reward,
         storage: SearchStorage,
+        settings: str = '',
         on_step: Optional[Callable[[Record], None]] = None,
     ) -> None:
         self.space = space
@@ -77,9 +79,10 @@ class MaskSearch:
         self.evaluator = evaluator
         self.reward = reward
         self.storage = storage
+        self.settings = settings
         self.on_step = on_step
         self.evaluations: Dict[Bits, Evaluation] = {}
-        self._drawn: Set[Bits] = set()
+        self._drawn: Dict[Bits, None] = {}  # in order, which decides ties
         self._num_draws = 0
 
     def run(self, resume: bool = False) -> Evaluation:
@@ -100,6 +103,7 @@ class MaskSearch:
             self.evaluator.fingerprint(),
             search_space=str(self.space.describe()),
             reward=str(vars(self.reward)),
+            evaluation=self.settings,
             searcher=str(self.searcher.describe()),
         )
         _on_main_process(self._start, resume)
@@ -200,7 +204,7 @@ class MaskSearch:
     def _draw(self, bits: Bits) -> bool:
         """Count a drawn mask; return whether it had been drawn before."""
         known = bits in self._drawn
-        self._drawn.add(bits)
+        self._drawn[bits] = None
         self._num_draws += 1
         return known
 

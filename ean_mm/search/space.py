@@ -11,17 +11,20 @@ from ean_mm.mask import Mask
 Bits = Tuple[int, ...]
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model inside a wrapper for distributed training."""
+    return model.module if is_model_wrapper(model) else model
+
+
 def masked_modules(model: nn.Module) -> Dict[str, nn.Module]:
     """Find the modules that have a mask and attention to plug in.
 
     Every module with ``set_mask`` and ``stage_blocks`` whose ``attention`` is not None
     takes part, in the order of ``named_modules``.
     """
-    if is_model_wrapper(model):
-        model = model.module
     return {
         name: module
-        for name, module in model.named_modules()
+        for name, module in unwrapped(model).named_modules()
         if hasattr(module, 'set_mask')
         and hasattr(module, 'stage_blocks')
         and getattr(module, 'attention', None) is not None
@@ -80,12 +83,25 @@ class SearchSpace:
         return 1 - sum(bits) / len(bits)
 
     def describe(self) -> Dict[str, Dict[str, Any]]:
-        """Say for each module which network, stages and attention it has."""
+        """Say for each module which network, stages and attention it has, for JSON."""
         return {
             name: dict(
                 network=getattr(module, 'network', type(module).__name__),
                 stage_blocks=list(module.stage_blocks),
-                attention=dict(module.attention),
+                attention=_plain(module.attention),
             )
             for name, module in self.modules.items()
         }
+
+
+def _plain(value: Any) -> Any:
+    """Turn a config, or an attention module itself, into what JSON can hold."""
+    if isinstance(value, nn.Module):
+        return dict(type=type(value).__name__)
+    if isinstance(value, type):
+        return value.__name__
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value

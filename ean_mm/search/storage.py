@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -35,15 +34,18 @@ class SearchStorage:
         """Whether a search has been stored here."""
         return self.state_path.exists() or self.history_path.exists()
 
-    def start(self, state: Dict[str, Any]) -> None:
-        """Begin a search; what an earlier one left here is renamed, not lost."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def set_aside(self) -> None:
+        """Rename what an earlier search left here, so that a new one may begin."""
         for path in (self.history_path, self.state_path):
             if path.exists():
                 number = 1
                 while (old := path.with_name(f'{path.name}.old{number}')).exists():
                     number += 1
                 path.rename(old)
+
+    def start(self, state: Dict[str, Any]) -> None:
+        """Begin a search."""
+        self.set_aside()
         self._save_state(state)
         self.history_path.touch()
 
@@ -56,24 +58,14 @@ class SearchStorage:
         """
         if not self.exists():
             return None
-        mend = (
-            f'give another --work-dir, or start afresh without --resume '
-            f'(the old search in {self.folder} is kept)'
-        )
+        mend = f'move {self.folder} away to search afresh, or give another --work-dir'
         if not self.state_path.exists():
             raise EANError(f'{self.history_path} has no {self.state_path.name}; {mend}')
         try:
             state = torch.load(self.state_path, map_location='cpu', weights_only=True)
-            stored = state['fingerprint']
-        except (
-            RuntimeError,
-            KeyError,
-            TypeError,
-            EOFError,
-            OSError,
-            ValueError,
-            pickle.UnpicklingError,
-        ) as error:
+            stored = dict(state['fingerprint'])
+            state['searcher']['step']
+        except Exception as error:  # a damaged pickle raises almost anything
             raise EANError(
                 f'{self.state_path} is not a readable search state '
                 f'({type(error).__name__}); {mend}'
@@ -100,8 +92,10 @@ class SearchStorage:
             if not line:
                 continue
             try:
-                records.append(json.loads(line))
-            except ValueError as error:
+                record = json.loads(line)
+                record['step'], [entry['metric'] for entry in record['masks']]
+                records.append(record)
+            except (ValueError, TypeError, KeyError) as error:
                 if number == len(lines):  # no newline: cut off while being written
                     break
                 raise EANError(

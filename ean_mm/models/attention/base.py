@@ -10,7 +10,7 @@ of the same shape. Two optional abilities are known to the backbones:
 - a :class:`GateAttention` computes its gate apart from applying it.
 """
 
-from typing import Any, Optional, Tuple
+from typing import Any, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -85,12 +85,11 @@ def attend(attention: nn.Module, x: Tensor, state: Any = None) -> Tuple[Tensor, 
         y, state = attention(x, state)
     else:
         y = attention(x)
-    if not isinstance(attention, GateAttention):  # ours are known to keep the shape
-        check_shape(attention, x, y)
+    check_shape(attention, x, y)
     return y, state
 
 
-def check_shape(attention: nn.Module, x: Tensor, y: Optional[Tensor]) -> None:
+def check_shape(attention: nn.Module, x: Tensor, y: Any) -> None:
     """Refuse an attention output that could not take the place of its input."""
     shape = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
     if shape != tuple(x.shape):

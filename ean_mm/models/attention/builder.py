@@ -3,6 +3,7 @@
 import inspect
 from typing import Any, Dict
 
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import nn
 
@@ -53,4 +54,6 @@ def build_attention(cfg: Dict[str, Any], channels: int) -> nn.Module:
         raise EANError(f'attention {kind!r} cannot be built: {error}') from error
     if not isinstance(attention, nn.Module):
         raise EANError(f'attention {kind!r} is no nn.Module')
+    if isinstance(attention, BaseModule):
+        attention.init_weights()
     return attention
