@@ -19,6 +19,7 @@ from ean_mm.models import (
     ECAAttention,
     SEAttention,
     SGEAttention,
+    SharedAttentionNeck,
     SPAAttention,
 )
 from ean_mm.search import RLController
@@ -43,6 +44,7 @@ __all__ = [
     'SEAttention',
     'SGEAttention',
     'SPAAttention',
+    'SharedAttentionNeck',
     'SupernetHook',
     '__version__',
 ]

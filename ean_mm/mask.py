@@ -165,6 +165,37 @@ class Mask:
         draws = torch.rand(sum(stage_blocks), generator=generator)
         return cls(tuple((draws < p).long().tolist()), stage_blocks)
 
+    def resize(self, stage_blocks: Sequence[int]) -> 'Mask':
+        """Carry the mask to a network of another depth, as from ResNet-50 to 101.
+
+        A heuristic, no search: every block takes the bit of the block at the same
+        relative position within its stage, so that a stage's first and last block
+        keep theirs. The new mask's :attr:`info` says where it comes from.
+
+        Args:
+            stage_blocks: Number of blocks in each stage of the other network.
+
+        Raises:
+            ValueError: The other network has more or fewer stages.
+
+        Example:
+            >>> str(Mask.parse('10-11-01-00', (2, 2, 2, 2)).resize((3, 4, 6, 3)))
+            '100-1111-000111-000'
+        """
+        stage_blocks = _as_stage_blocks(stage_blocks)
+        if len(stage_blocks) != len(self.stage_blocks):
+            raise EANError(
+                f'a mask of {len(self.stage_blocks)} stages cannot be resized to '
+                f'{len(stage_blocks)} stages; only the number of blocks may differ'
+            )
+        bits = [
+            stage[_nearest(block, num_blocks, len(stage))]
+            for stage, num_blocks in zip(self.stages, stage_blocks)
+            for block in range(num_blocks)
+        ]
+        origin = dict(resized_from=str(self), **self.info)
+        return Mask(tuple(bits), stage_blocks, origin)
+
     @property
     def stages(self) -> Tuple[Tuple[int, ...], ...]:
         """The bits, one tuple a stage."""
@@ -255,6 +286,13 @@ class Mask:
         computed = ('mask', 'stage_blocks', 'sparsity', 'num_connections')
         info = {key: entry for key, entry in content.items() if key not in computed}
         return cls(mask.bits, mask.stage_blocks, info)
+
+
+def _nearest(block: int, num_blocks: int, num_old: int) -> int:
+    """Index of the old block at the relative position of a new one; halves go up."""
+    if num_blocks == 1:
+        return 0
+    return (2 * block * (num_old - 1) + num_blocks - 1) // (2 * (num_blocks - 1))
 
 
 def _as_integers(values: Any) -> Optional[List[int]]:

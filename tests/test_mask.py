@@ -194,3 +194,27 @@ def test_missing_mask_file():
         Mask.parse('nowhere.json', R50)
     with pytest.raises(ValueError, match='no mask file nowhere.json'):
         Mask.from_file('nowhere.json')
+
+
+@pytest.mark.parametrize(
+    'mask, stage_blocks, expected',
+    [
+        ('100-1011-010011-011', (3, 4, 6, 3), '100-1011-010011-011'),
+        ('10-11-01-00', (3, 4, 6, 3), '100-1111-000111-000'),
+        ('100-1011-010011-011', (2, 2, 2, 2), '10-11-01-01'),
+        ('100-1011-010011-011', (1, 1, 1, 1), '1-1-0-0'),
+    ],
+)
+def test_resize_keeps_the_position_within_the_stage(mask, stage_blocks, expected):
+    blocks = [len(stage) for stage in mask.split('-')]
+    assert str(Mask.parse(mask, blocks).resize(stage_blocks)) == expected
+
+
+def test_resize_to_resnet101_stretches_the_third_stage_alone():
+    mask = Mask.parse('100-1011-010011-011', R50).resize((3, 4, 23, 3))
+    assert str(mask).split('-')[:2] == ['100', '1011']
+    assert mask.stages[2][0] == 0 and mask.stages[2][-1] == 1
+    assert abs(sum(mask.stages[2]) / 23 - 3 / 6) < 0.1
+    assert mask.info['resized_from'] == '100-1011-010011-011'
+    with pytest.raises(ValueError, match='4 stages cannot be resized to 3'):
+        mask.resize((3, 3, 3))

@@ -51,8 +51,7 @@ class SupernetHook(Hook):
         # Both numbers are mixed into one: torch's CPU generator reads 32 bits of seed.
         mixed = np.random.SeedSequence((self._seed, runner.iter)).generate_state(1)[0]
         generator = torch.Generator().manual_seed(int(mixed))
-        draws = torch.rand(self.space(runner).num_bits, generator=generator)
-        return tuple((draws < self.p).long().tolist())
+        return self.space(runner).random(generator, self.p)
 
     def before_train(self, runner: Runner) -> None:
         self.space(runner)  # a model without masks is refused before the first epoch

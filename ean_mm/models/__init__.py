@@ -11,6 +11,7 @@ from ean_mm.models.attention import (
     build_attention,
 )
 from ean_mm.models.ean_resnet import EANResNet, EANResNetCIFAR
+from ean_mm.models.shared_attention_neck import SharedAttentionNeck
 
 __all__ = [
     'CBAMAttention',
@@ -22,5 +23,6 @@ __all__ = [
     'SEAttention',
     'SGEAttention',
     'SPAAttention',
+    'SharedAttentionNeck',
     'build_attention',
 ]

@@ -113,7 +113,7 @@ class SharedAttentionNeck(BaseModule):
         outs = []
         for attention, bits in zip(self.attentions, self._mask.stages):
             state = None
-            for x, bit in zip(levels, bits):
+            for bit, x in zip(bits, levels):  # bits first: zip takes one too many
                 if bit:
                     x, state = attend(attention, x, state)
                 outs.append(x)

@@ -2,6 +2,7 @@
 
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
+import torch
 from mmengine.model import is_model_wrapper
 from torch import nn
 
@@ -72,6 +73,14 @@ class SearchSpace:
         for name, blocks in self.stage_blocks.items():
             bits.extend(Mask.parse(masks[name], blocks).bits)
         return tuple(bits)
+
+    def random(self, generator: torch.Generator, p: float = 0.5) -> Bits:
+        """Draw each bit independently, 1 with probability ``p``."""
+        masks = {
+            name: Mask.random(blocks, generator, p)
+            for name, blocks in self.stage_blocks.items()
+        }
+        return self.join(masks)
 
     def apply(self, bits: Sequence[int]) -> None:
         """Set the model to the masks in a string of bits."""
