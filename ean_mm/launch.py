@@ -1,12 +1,13 @@
 """What the command line tools do to a config before the Runner gets it."""
 
+import argparse
 import os
 import sys
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
 from mmengine.registry import DATASETS
 from mmengine.runner.checkpoint import find_latest_checkpoint
@@ -29,6 +30,45 @@ def explain_errors(main: Callable[[], None]) -> None:
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that the tools have in common."""
+    parser.add_argument(
+        '--work-dir',
+        help='folder for what the run writes; default: work_dirs/ and the name of the '
+        'config',
+    )
+    parser.add_argument(
+        '--data-root', metavar='DIR', help='folder to read every data set from'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override the config, as model.backbone.mask=100-1011-010011-011',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes of a distributed run were started',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Read the config that a tool was called with, its common arguments applied."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = load_config(args.config, args.cfg_options, args.data_root)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    add_hook(cfg, 'MaskHook')
+    return cfg
 
 
 def load_config(path: str, options: Optional[dict], data_root: Optional[str]) -> Config:
