@@ -1,6 +1,5 @@
 """ResNet with one shared attention module a stage and a mask of where it is plugged."""
 
-import copy
 from typing import Any, Dict, List, Optional, Tuple
 
 from mmengine.registry import MODELS
@@ -9,13 +8,13 @@ from mmpretrain.models.backbones.resnet_cifar import ResNet_CIFAR
 from torch import Tensor, nn
 
 from ean_mm.errors import EANError
-from ean_mm.mask import Mask
 from ean_mm.models.attention import build_attention
 from ean_mm.models.blocks import EANBasicBlock, EANBottleneck, EANStage
+from ean_mm.models.masked import MaskedModule
 
 
 @MODELS.register_module()
-class EANResNet(ResNet):
+class EANResNet(MaskedModule, ResNet):
     """ResNet whose residual blocks share one attention module a stage.
 
     Source: Efficient Attention Network (https://arxiv.org/abs/2011.14058). A mask has
@@ -119,25 +118,6 @@ class EANResNet(ResNet):
         """Name of the network in mask files, as ``'EANResNet-50'``."""
         return f'{type(self).__name__}-{self.depth}'
 
-    @property
-    def mask(self) -> Mask:
-        """The mask in use. Without attention no bit is set."""
-        return self._mask
-
-    def set_mask(self, mask: Any) -> None:
-        """Plug attention into other blocks.
-
-        Args:
-            mask: Anything that :meth:`ean_mm.Mask.parse` reads.
-
-        Raises:
-            ValueError: The mask does not fit the network.
-        """
-        mask = Mask.parse(mask, self.stage_blocks, self.network)
-        if self.attention is None:
-            mask = Mask.parse('none', self.stage_blocks)
-        self._mask = mask
-
     def block_attentions(self, stage: int) -> Optional[List[nn.Module]]:
         """The attention module of each block of a stage, None for a plain network."""
         if not self.attentions:
@@ -178,19 +158,6 @@ class EANResNet(ResNet):
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
-
-    def init_weights(self) -> None:
-        """Initialise as configured; attention keeps the start that it was built with.
-
-        The configured initialisation would reach the convolutions in it.
-        """
-        start = copy.deepcopy(self.attentions.state_dict())
-        super().init_weights()
-        pretrained = isinstance(self.init_cfg, dict) and (
-            self.init_cfg['type'] == 'Pretrained'
-        )
-        if not pretrained:  # a checkpoint may hold attention weights
-            self.attentions.load_state_dict(start)
 
     def _freeze_stages(self) -> None:
         super()._freeze_stages()

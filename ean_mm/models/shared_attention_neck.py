@@ -1,6 +1,5 @@
 """Shared attention on the levels of a feature pyramid."""
 
-import copy
 from itertools import groupby
 from typing import Any, Dict, Optional, Sequence, Tuple
 
@@ -9,12 +8,12 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ean_mm.errors import EANError
-from ean_mm.mask import Mask
 from ean_mm.models.attention import attend, build_attention
+from ean_mm.models.masked import MaskedModule
 
 
 @MODELS.register_module()
-class SharedAttentionNeck(BaseModule):
+class SharedAttentionNeck(MaskedModule, BaseModule):
     """Applies shared attention to the levels of a backbone or an FPN.
 
     Neighbouring levels of one width form a stage and share one module; a stateful one
@@ -61,39 +60,9 @@ class SharedAttentionNeck(BaseModule):
     @property
     def network(self) -> str:
         """Name of the neck in mask files, as ``'SharedAttentionNeck-256x5'``."""
-        runs = zip(self.attentions, self.stage_blocks)
-        widths = [width for width, _ in groupby(self.in_channels)]
-        sizes = '-'.join(f'{w}x{n}' for w, (_, n) in zip(widths, runs))
+        runs = groupby(self.in_channels)
+        sizes = '-'.join(f'{width}x{len(list(run))}' for width, run in runs)
         return f'{type(self).__name__}-{sizes}'
-
-    @property
-    def mask(self) -> Mask:
-        """The mask in use."""
-        return self._mask
-
-    def set_mask(self, mask: Any) -> None:
-        """Attend to other levels.
-
-        Args:
-            mask: Anything that :meth:`ean_mm.Mask.parse` reads.
-
-        Raises:
-            ValueError: The mask does not fit the levels.
-        """
-        self._mask = Mask.parse(mask, self.stage_blocks, self.network)
-
-    def init_weights(self) -> None:
-        """Initialise as configured; attention keeps the start that it was built with.
-
-        The configured initialisation would reach the convolutions in it.
-        """
-        start = copy.deepcopy(self.attentions.state_dict())
-        super().init_weights()
-        pretrained = isinstance(self.init_cfg, dict) and (
-            self.init_cfg['type'] == 'Pretrained'
-        )
-        if not pretrained:  # a checkpoint may hold attention weights
-            self.attentions.load_state_dict(start)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tuple[Tensor, ...]:
         """Attend to the levels whose bit is 1.
