@@ -26,13 +26,19 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.9',
     packages=find_packages(include=['ean_mm', 'ean_mm.*']),
-    package_data={'ean_mm': ['masks/*.json']},
+    package_data={
+        # .mim links to what mim and mmengine look for inside of an installed package
+        'ean_mm': ['masks/*.json', '.mim/model-index.yml']
+        + [f'.mim/{part}/**/*' for part in ('configs', 'tools')]
+    },
+    exclude_package_data={'': ['*.pyc']},
     install_requires=requirements('runtime'),
     extras_require={
         'openmmlab': requirements('openmmlab'),
         'mmpretrain': MMPRETRAIN,
         'mmdet': [*MMPRETRAIN, 'mmdet>=3.3'],
         'mmseg': [*MMPRETRAIN, 'mmsegmentation>=1.2'],
-        'dev': requirements('dev'),
+        'search': requirements('search'),
+        'dev': requirements('search') + requirements('dev'),
     },
 )

@@ -6,13 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
 
 from ean_mm import Mask
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / 'configs/ean').glob('*.py'))
+DETECTORS = sorted((ROOT / 'configs/ean_det').glob('*.py'))
+SEGMENTORS = sorted((ROOT / 'configs/ean_seg').glob('*.py'))
+TRANSFERS = DETECTORS + SEGMENTORS
+SEARCHES = [path for path in CONFIGS + TRANSFERS if 'search' in path.stem]
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -26,7 +32,7 @@ def test_config_builds_and_trains_a_step(path):
         assert (path.parent / f'{search}.py') in CONFIGS
         cfg.model.backbone.mask = 'all'
     model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
-    size = 64 if 'resnet50' in path.stem else 16
+    size = 64 if re.match('resnet(18|50)', path.stem) else 16
     channels = cfg.model.backbone.get('in_channels', 3)
     inputs = torch.randint(256, (2, channels, size, size), dtype=torch.uint8)
     samples = [DataSample().set_gt_label(label) for label in (1, 2)]
@@ -39,18 +45,59 @@ def test_config_builds_and_trains_a_step(path):
     assert model.backbone.depth == int(re.match(r'resnet(\d+)', path.stem)[1])
 
 
-@pytest.mark.parametrize(
-    'path',
-    [path for path in CONFIGS if 'search' in path.stem],
-    ids=lambda path: path.stem,
-)
+def detection_batch(cfg):
+    mmdet = pytest.importorskip('mmdet.testing')
+    return mmdet.demo_mm_inputs(
+        2, image_shapes=[(3, 64, 96)] * 2, num_items=[1, 3], num_classes=3,
+        with_mask=cfg.model.type == 'MaskRCNN')  # fmt: skip
+
+
+def segmentation_batch(cfg):
+    structures = pytest.importorskip('mmseg.structures')
+    cfg.model.data_preprocessor.size = (64, 96)
+    samples = []
+    for _ in range(2):
+        sample = structures.SegDataSample(metainfo=dict(img_shape=(64, 96)))
+        sample.gt_sem_seg = PixelData(data=torch.randint(11, (1, 64, 96)))
+        samples.append(sample)
+    inputs = [torch.randint(256, (3, 64, 96), dtype=torch.uint8) for _ in samples]
+    return dict(inputs=inputs, data_samples=samples)
+
+
+@pytest.mark.parametrize('path', TRANSFERS, ids=lambda path: path.stem)
+def test_detectors_and_segmentors_train_a_step(path):
+    cfg = Config.fromfile(path)
+    make_batch = detection_batch if path in DETECTORS else segmentation_batch
+    data = make_batch(cfg)
+    init_default_scope(cfg.default_scope)
+    model = revert_sync_batchnorm(MODELS.build(cfg.model)).train()
+    data = model.data_preprocessor(data, True)
+    loss, values = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    assert all(value.isfinite().all() for value in values.values())
+    backbone = model.backbone
+    assert backbone.deep_stem == (path in SEGMENTORS)
+    if '_r18' in path.stem:
+        assert not backbone.attentions
+        return
+    gradients = [p.grad for p in backbone.attentions.parameters()]
+    assert any(g is not None and g.abs().sum() > 0 for g in gradients)
+    if 'r50' in path.stem:
+        attention = re.search(r'-(se|sge|dia)_', path.stem)[1].upper()
+        assert type(backbone.attentions[0]).__name__ == f'{attention}Attention'
+        assert backbone.mask.num_connections == 9
+    else:
+        assert all(p.requires_grad for p in backbone.parameters())
+
+
+@pytest.mark.parametrize('path', SEARCHES, ids=lambda path: path.stem)
 def test_search_configs_never_see_the_test_set(path):
     cfg = Config.fromfile(path)
     train, val = cfg.train_dataloader.dataset, cfg.val_dataloader.dataset
     assert (train.held_out, val.held_out) == (False, True)
-    for key in ('type', 'num_per_class'):
-        assert train[key] == val[key]
-    for key in ('data_root', 'data_prefix', 'split'):
+    for key in ('type', 'num_per_class', 'num_images'):
+        assert train.get(key) == val.get(key)
+    for key in ('data_root', 'data_prefix', 'split', 'ann_file', 'filter_cfg'):
         assert train.dataset.get(key) == val.dataset.get(key)
     hooks = {hook.type: hook for hook in cfg.custom_hooks}
     assert hooks['EANSearchHook'].searcher.preset == 'paper'

@@ -93,3 +93,11 @@ def test_mistakes_are_one_line(arguments, message):
 def test_another_number_of_levels_is_refused():
     with pytest.raises(ValueError, match='configured for 2 levels and got 3'):
         SharedAttentionNeck([8, 8], attention=SE)(levels(8, 8, 8))
+
+
+def test_only_plugged_parameters_count():
+    neck = SharedAttentionNeck([8, 8, 16], dict(type='SEAttention'), mask='01-0')
+    one = sum(p.numel() for p in neck.attentions[0].parameters())
+    assert neck.num_attention_parameters() == one
+    neck.set_mask('none')
+    assert neck.num_attention_parameters() == 0

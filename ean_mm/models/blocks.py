@@ -21,9 +21,12 @@ class AttentionBlock:
         """Return the residual branch up to and including its last norm layer."""
         raise NotImplementedError
 
-    def merge(self, residual: Tensor, x: Tensor) -> Tensor:
-        """Add the (attended) residual branch to the shortcut of ``x``."""
-        shortcut = x if self.downsample is None else self.downsample(x)
+    def shortcut(self, x: Tensor) -> Tensor:
+        """Return what the residual branch is added to."""
+        return x if self.downsample is None else self.downsample(x)
+
+    def merge(self, residual: Tensor, shortcut: Tensor) -> Tensor:
+        """Add the (attended) residual branch to the shortcut."""
         return self.drop_path(residual) + shortcut
 
     def forward(
@@ -45,7 +48,7 @@ class AttentionBlock:
             residual = self.residual(x)
             if attention is not None:
                 residual, state = attend(attention, residual, state)
-            return self.merge(residual, x), state
+            return self.merge(residual, self.shortcut(x)), state
 
         if self.with_cp and x.requires_grad:
             # The reentrant form breaks a module that is used twice under DDP.

@@ -172,15 +172,32 @@ class EANResNet(MaskedModule, ResNet):
         return self
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
-        """Load, reading the deep stem of mmseg and mmdet under its name here."""
+        """Load, reading the layers that mmseg and mmdet number differently."""
+
+        def rename(layers: str, new_names: Dict[str, str]) -> None:
+            renamed = {}
+            for key in [key for key in state_dict if key.startswith(layers)]:
+                layer, name = key[len(layers) :].split('.', 1)
+                if layer in new_names:
+                    renamed[f'{layers}{new_names[layer]}.{name}'] = state_dict.pop(key)
+            state_dict.update(renamed)
+
         if self.deep_stem and f'{prefix}stem.0.weight' in state_dict:
-            stem = f'{prefix}stem.'
-            for key in [key for key in state_dict if key.startswith(stem)]:
-                # Theirs is a flat sequence of conv, norm and ReLU, three times.
-                layer, name = key[len(stem) :].split('.', 1)
-                index, kind = divmod(int(layer), 3)
-                new_key = f'{stem}{index}.{("conv", "bn")[kind]}.{name}'
-                state_dict[new_key] = state_dict.pop(key)
+            # Theirs is a flat sequence of conv, norm and ReLU, three times.
+            names = {
+                str(3 * i + j): f'{i}.{kind}'
+                for i in range(3)
+                for j, kind in enumerate(('conv', 'bn'))
+            }
+            rename(f'{prefix}stem.', names)
+        for name, stage in zip(self.res_layers, self.stages):
+            downsample = f'{prefix}{name}.0.downsample.'
+            two_layers = stage[0].downsample is not None and (
+                len(stage[0].downsample) == 2
+            )
+            if two_layers and f'{downsample}2.weight' in state_dict:
+                # With avg_down, theirs has a pooling of a single pixel before.
+                rename(downsample, {'1': '0', '2': '1'})
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

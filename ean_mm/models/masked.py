@@ -3,6 +3,8 @@
 import copy
 from typing import Any
 
+from mmengine.logging import print_log
+
 from ean_mm.mask import Mask
 
 
@@ -12,6 +14,8 @@ class MaskedModule:
     The module has ``stage_blocks``, ``network`` (its name in mask files), ``attention``
     (a config, or None) and the ``attentions`` that were built from it.
     """
+
+    _attention_may_be_missing = False
 
     @property
     def mask(self) -> Mask:
@@ -38,9 +42,37 @@ class MaskedModule:
         The configured initialisation would reach the convolutions in it.
         """
         start = copy.deepcopy(self.attentions.state_dict())
-        super().init_weights()
         pretrained = isinstance(self.init_cfg, dict) and (
             self.init_cfg['type'] == 'Pretrained'
         )
-        if not pretrained:  # a checkpoint may hold attention weights
+        if pretrained:  # the checkpoint may hold attention weights
+            self.expect_missing_attention()
+            super().init_weights()
+        else:
+            super().init_weights()
             self.attentions.load_state_dict(start)
+
+    def expect_missing_attention(self) -> None:
+        """Let the checkpoint that is loaded next lack the attention's weights.
+
+        Weights of the plain network are the usual start. One line in the log says how
+        many are missing, where mmengine would list them all.
+        """
+        self._attention_may_be_missing = True
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+        if self._attention_may_be_missing:
+            self._attention_may_be_missing = False
+            start = {
+                f'{prefix}attentions.{name}': value
+                for name, value in self.attentions.state_dict().items()
+            }
+            missing = start.keys() - state_dict.keys()
+            state_dict.update((key, start[key]) for key in missing)
+            if missing:
+                print_log(
+                    f'{self.network}: {len(missing)} of {len(start)} attention weights '
+                    'are not in the checkpoint; they start as initialised',
+                    logger='current',
+                )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

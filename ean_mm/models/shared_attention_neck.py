@@ -64,6 +64,15 @@ class SharedAttentionNeck(MaskedModule, BaseModule):
         sizes = '-'.join(f'{width}x{len(list(run))}' for width, run in runs)
         return f'{type(self).__name__}-{sizes}'
 
+    def num_attention_parameters(self) -> int:
+        """Count the parameters of the attention modules that the mask plugs in."""
+        return sum(
+            p.numel()
+            for attention, bits in zip(self.attentions, self._mask.stages)
+            if any(bits)
+            for p in attention.parameters()
+        )
+
     def forward(self, inputs: Sequence[Tensor]) -> Tuple[Tensor, ...]:
         """Attend to the levels whose bit is 1.
 

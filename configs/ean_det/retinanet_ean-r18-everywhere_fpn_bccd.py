@@ -1,0 +1,3 @@
+_base_ = ['retinanet_r18_fpn_bccd.py']
+
+model = dict(backbone=dict(attention=dict(type='SEAttention'), mask='all'))

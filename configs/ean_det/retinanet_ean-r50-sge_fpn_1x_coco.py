@@ -1,0 +1,10 @@
+_base_ = ['mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', '../_base_/ean_mm.py']
+
+# The mask that the authors published, found on ImageNet.
+model = dict(
+    backbone=dict(
+        type='EANResNet',
+        attention=dict(type='SGEAttention', init='identity'),
+        mask='masks/resnet50_sge_imagenet.json',
+    )
+)

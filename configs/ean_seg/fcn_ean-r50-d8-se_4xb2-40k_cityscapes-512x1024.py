@@ -1,0 +1,14 @@
+_base_ = [
+    'mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py',
+    '../_base_/ean_mm.py',
+]
+
+# No mask has been published for SE: this is SGE's.
+model = dict(
+    backbone=dict(
+        type='EANResNet',
+        deep_stem=True,
+        attention=dict(type='SEAttention', init='identity'),
+        mask='masks/resnet50_sge_imagenet.json',
+    )
+)

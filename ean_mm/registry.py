@@ -1,0 +1,22 @@
+"""The scope ``ean_mm``, which ``_base_ = 'ean_mm::...'`` stamps on what it inherits.
+
+In it, names mean what they mean in our configs: modules of mmpretrain, or of mmengine,
+in whose root registries EAN-MM's own modules are.
+"""
+
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.registry import Registry
+from mmpretrain import registry as mmpretrain_registry
+
+_LOCATIONS = [
+    f'mmpretrain.{part}'
+    for part in ('datasets', 'engine', 'evaluation', 'models', 'visualization')
+]
+
+for _parent in list(vars(mmpretrain_registry).values()):
+    if isinstance(_parent, Registry) and _parent.parent is not None:
+        Registry(_parent.name, parent=_parent, scope='ean_mm', locations=_LOCATIONS)
+
+# mmengine finds configs by the name of a package. The name of a module does as
+# well, and leads to the right folder where that of an editable installation would not.
+MODULE2PACKAGE['ean_mm'] = 'ean_mm.version'

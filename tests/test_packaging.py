@@ -1,0 +1,109 @@
+"""Configs and tools are found from outside of the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import yaml
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
+
+INHERIT = """
+_base_ = 'ean_mm::ean/{name}.py'
+model = dict(backbone=dict(mask='all'))
+"""
+
+
+def test_the_hub_finds_our_configs():
+    cfg = get_config('ean_mm::ean/resnet50_se.py')
+    assert cfg.model.backbone.mask == 'masks/resnet50_sge_imagenet.json'
+
+
+def test_a_config_inherits_ours_from_anywhere(tmp_path, recwarn, capsys):
+    path = tmp_path / 'own.py'
+    path.write_text(INHERIT.format(name='resnet20_se_search_digits'))
+    cfg = Config.fromfile(path)
+    init_default_scope('mmpretrain')
+    assert MODELS.build(cfg.model).backbone.mask.num_connections == 9
+    assert len(DATASETS.build(cfg.val_dataloader.dataset)) == 300
+    METRICS.build(cfg.val_evaluator)
+    assert 'WARNING' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['ean_det/retinanet_ean-r18_search_fpn_bccd', 'ean_seg/fcn_ean-r18-d8_camvid'],
+)
+def test_transfer_configs_inherit_too(tmp_path, name, capsys):
+    path = tmp_path / 'own.py'
+    path.write_text(INHERIT.replace('ean/', '').format(name=name))
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.default_scope)
+    assert MODELS.build(cfg.model).backbone.mask.num_connections == 8
+    METRICS.build(cfg.val_evaluator)
+    assert 'WARNING' not in capsys.readouterr().out
+
+
+def test_the_index_names_what_is_there(root):
+    index = yaml.safe_load((root / 'model-index.yml').read_text())
+    for path in index['Import']:
+        metafile = yaml.safe_load((root / path).read_text())
+        collections = {collection['Name'] for collection in metafile['Collections']}
+        for model in metafile['Models']:
+            assert (root / model['Config']).is_file()
+            assert model['In Collection'] in collections
+
+
+@pytest.mark.slow
+def test_the_wheel_works_from_another_folder(root, tmp_path):
+    source, target = tmp_path / 'source', tmp_path / 'target'
+    files = subprocess.run(
+        ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
+        cwd=root, capture_output=True, check=True, text=True)  # fmt: skip
+    for name in files.stdout.split('\0')[:-1]:
+        if (root / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / name, source / name, follow_symlinks=False)
+    subprocess.run(
+        [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps',
+         '--no-build-isolation', '-w', str(tmp_path), str(source)],
+        check=True)  # fmt: skip
+    (wheel,) = tmp_path.glob('*.whl')
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
+        names = set(archive.namelist())
+    assert not [name for name in names if name.endswith('.pyc')]
+    for folder in ('configs', 'tools'):
+        tracked = {f'ean_mm/.mim/{name}' for name in files.stdout.split('\0')
+                   if name.startswith(f'{folder}/')}  # fmt: skip
+        assert tracked and tracked <= names
+    program = (
+        'import ean_mm\n'
+        'from mmengine.hub import get_config\n'
+        'from mmengine.registry import MODELS\n'
+        f'assert ean_mm.__file__.startswith({str(target)!r}), ean_mm.__file__\n'
+        "cfg = get_config('ean_mm::ean/resnet50_se.py')\n"
+        f'assert cfg.filename.startswith({str(target)!r}), cfg.filename\n'
+        'print(MODELS.build(cfg.model.backbone).mask)\n'
+    )
+    shutil.rmtree(source)
+    (tmp_path / 'elsewhere').mkdir()
+    environment = dict(os.environ, PYTHONPATH=str(target))
+    result = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', program], cwd=tmp_path / 'elsewhere',
+        env=environment, capture_output=True, text=True)  # fmt: skip
+    assert result.stdout.endswith('100-1011-010011-011\n'), result.stderr
+    (tmp_path / 'elsewhere/own.py').write_text(
+        INHERIT.format(name='resnet20_se_digits') + "train_cfg = dict(max_epochs=1)\n"
+        "default_hooks = dict(checkpoint=dict(interval=1))\n")  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, '-W', 'ignore', str(target / 'ean_mm/.mim/tools/train.py'),
+         'own.py'],
+        cwd=tmp_path / 'elsewhere', env=environment, capture_output=True,
+        text=True)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / 'elsewhere/work_dirs/own/epoch_1.pth').is_file()

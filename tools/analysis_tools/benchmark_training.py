@@ -1,0 +1,117 @@
+"""Time training iterations of several configs, alternately in one run.
+
+Prints parameters (those of attention that the mask plugs in), the median time of an
+iteration with its quartiles, and the ratio to the first config.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import torch
+from mmengine.runner import Runner
+
+from ean_mm.fileio import atomic_write
+from ean_mm.launch import add_hook, check, explain_errors, load_config
+from ean_mm.search import masked_modules
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('configs', nargs='+')
+    parser.add_argument('--data-root', help='folder to read every data set from')
+    parser.add_argument('--iterations', type=int, default=10)
+    parser.add_argument('--threads', type=int, help="torch's threads")
+    parser.add_argument('--channels-last', action='store_true')
+    parser.add_argument('--out', help='JSON file for the results')
+    return parser.parse_args()
+
+
+class Training:
+    """A config's model, on a batch of its own.
+
+    Args:
+        config: Path of the config.
+        args: The command line.
+        work_dir: Folder for the runner.
+    """
+
+    def __init__(self, config: str, args: argparse.Namespace, work_dir: str) -> None:
+        self.name = Path(config).stem
+        cfg = load_config(config, None, args.data_root)
+        cfg.work_dir = work_dir
+        cfg.experiment_name = f'{self.name}_{time.time_ns()}'
+        cfg.log_level = 'ERROR'
+        cfg.randomness = dict(seed=0)
+        add_hook(cfg, 'MaskHook')
+        check(cfg, ('train_dataloader',))
+        runner = Runner.from_cfg(cfg)
+        self.model = runner.model.train()
+        if args.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self.optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+        self.batch = next(iter(runner.build_dataloader(cfg.train_dataloader)))
+        self.seconds: List[float] = []
+
+    def step(self) -> None:
+        """Train an iteration and take its time."""
+        started = time.perf_counter()
+        self.model.train_step(self.batch, self.optim_wrapper)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds.append(time.perf_counter() - started)
+
+    def parameters(self) -> int:
+        """Count the parameters in use."""
+        count = sum(p.numel() for p in self.model.parameters())
+        for module in masked_modules(self.model).values():
+            count -= sum(p.numel() for p in module.attentions.parameters())
+            count += module.num_attention_parameters()
+        return count
+
+
+def main() -> None:
+    args = parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        trainings = [Training(config, args, folder) for config in args.configs]
+        for iteration in range(args.iterations + 2):
+            # in another order every time, so that none is always first
+            start = iteration % len(trainings)
+            for training in trainings[start:] + trainings[:start]:
+                training.step()
+    results = [summarize(training, trainings[0]) for training in trainings]
+    for result in results:
+        print(
+            f'{result["config"]:<48} {result["parameters"]:>12,} parameters  '
+            f'{result["seconds"]:.3f} s ({result["quartiles"][0]:.3f} to '
+            f'{result["quartiles"][1]:.3f})  x {result["ratio"]:.3f}'
+        )
+    if args.out:
+        record = dict(threads=torch.get_num_threads(), results=results)
+        with atomic_write(args.out) as file:
+            file.write(json.dumps(record, indent=2).encode())
+
+
+def summarize(training: Training, first: Training) -> Dict[str, Any]:
+    """Return the numbers of one config; the first two iterations do not count."""
+    seconds, others = training.seconds[2:], first.seconds[2:]
+    low, median, high = statistics.quantiles(seconds, n=4)
+    return dict(
+        config=training.name,
+        parameters=training.parameters(),
+        seconds=median,
+        quartiles=[low, high],
+        ratio=statistics.median(own / other for own, other in zip(seconds, others)),
+    )
+
+
+if __name__ == '__main__':
+    explain_errors(main)
