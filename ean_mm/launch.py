@@ -14,6 +14,8 @@ from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from ean_mm.errors import EANError
 
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
 
 def explain_errors(main: Callable[[], None]) -> None:
     """Run a tool; end with one line and status 1 on a mistake of the user's."""
@@ -90,6 +92,11 @@ def load_config(path: str, options: Optional[dict], data_root: Optional[str]) ->
             cfg.merge_from_dict(options)
     except Exception as error:  # a config is a program of its author's
         raise EANError(f'config {path} cannot be read: {_one_line(error)}') from error
+    for loader in LOADERS:
+        collate = (cfg.get(loader) or {}).get('collate_fn')
+        if isinstance(collate, dict):
+            # A base of another package leaves it; mmengine hands it to the function.
+            collate.pop('_scope_', None)
     if data_root is not None:
         for _, dataset in _datasets(cfg):
             _move_annotations(cfg, str(dataset['data_root']), data_root)
@@ -125,12 +132,19 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
     Args:
         cfg: Config with its ``work_dir``.
         resume: Path of a checkpoint, ``'auto'`` for the latest one in the work dir,
-            None not to resume. If there is none to resume from, ``load_from`` still
+            None not to resume, except where torchrun has restarted the processes
+            (``--max-restarts``). If there is none to resume from, ``load_from`` still
             counts, and a stored search goes on.
 
     Raises:
         ValueError: The checkpoint does not hold a training run.
     """
+    restarts = os.environ.get('TORCHELASTIC_RESTART_COUNT')
+    if resume is None and restarts == '0' and os.environ.get('RANK') == '0':
+        # What another run left here is not what a restart should go on from.
+        Path(cfg.work_dir, 'last_checkpoint').unlink(missing_ok=True)
+    if resume is None and restarts not in (None, '0'):
+        resume = 'auto'
     if resume is None:
         return
     for hook in cfg.get('custom_hooks') or []:
@@ -218,7 +232,7 @@ def _datasets(
     cfg: Any, loaders: Optional[Tuple[str, ...]] = None
 ) -> Iterator[Tuple[str, dict]]:
     """Yield every data set config with a ``data_root``, and the loader it is in."""
-    for name in loaders or ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for name in loaders or LOADERS:
         for dataset in _with_data_root(cfg.get(name)):
             yield name, dataset
     if loaders is None or 'train_dataloader' in loaders:

@@ -51,3 +51,19 @@ def test_the_checkpoint_loads_with_mmengine_on_this_torch(trained):
     runner = Runner.from_cfg(trained)
     runner.train()
     assert runner.epoch == 2
+
+
+def test_a_plain_network_is_loaded_with_one_line(trained, build_runner, capsys):
+    content = torch.load(trained.load_from, weights_only=True)
+    content['state_dict'] = {
+        name: value
+        for name, value in content['state_dict'].items()
+        if 'attentions' not in name
+    }
+    torch.save(content, trained.load_from)
+    trained.log_level = 'INFO'
+    capsys.readouterr()
+    build_runner(trained).test()
+    told = capsys.readouterr().out
+    assert told.count('attention weights are not in the checkpoint') == 1
+    assert 'missing keys' not in told

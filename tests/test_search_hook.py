@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, METRICS, MODELS
@@ -122,9 +123,9 @@ def test_no_mask_is_evaluated_twice(digits_config, build_runner, monkeypatch):
     evaluated = []
     evaluate = MaskEvaluator.evaluate
 
-    def count(self, bits):
-        evaluated.append(bits)
-        return evaluate(self, bits)
+    def count(self, masks):
+        evaluated.extend(masks)
+        return evaluate(self, masks)
 
     monkeypatch.setattr(MaskEvaluator, 'evaluate', count)
     digits_config.custom_hooks[2].searcher.update(num_steps=30, lr=1.0)
@@ -389,3 +390,26 @@ def test_a_second_search_in_a_work_dir_keeps_the_first(digits_config, build_runn
     old = Path(digits_config.work_dir, 'search/history.jsonl.old1').read_text()
     assert old == first
     assert Path(digits_config.work_dir, 'search/history.jsonl').read_text() != first
+
+
+@pytest.mark.parametrize(
+    'searcher',
+    [
+        dict(type='RandomSearcher', num_steps=2),
+        dict(type='OptunaSearcher', sampler='tpe', num_steps=2),
+        dict(type='OptunaSearcher', sampler='nsgaii', num_steps=2),
+        dict(type='RLController', num_steps=2),
+    ],
+    ids=lambda searcher: searcher.get('sampler', searcher['type']),
+)
+def test_every_searcher_is_named_in_the_config(digits_config, build_runner, searcher):
+    if searcher['type'] == 'OptunaSearcher':
+        pytest.importorskip('optuna')
+    digits_config.custom_hooks[2].searcher = ConfigDict(searcher)
+    build_runner(digits_config).train()
+    records = history(digits_config.work_dir)
+    assert len(records) == 3
+    best = max(entry['reward'] for record in records for entry in record['masks'])
+    mask = Mask.from_file(f'{digits_config.work_dir}/mask_backbone.json')
+    assert mask.info['reward'] == pytest.approx(best, abs=1e-4)
+    assert mask.info['found_by']['searcher'] == searcher['type']

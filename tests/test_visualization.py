@@ -33,3 +33,11 @@ def test_a_search_of_one_step_can_be_drawn():
     file = io.BytesIO()
     draw_search([record], Mask.parse('10-01', (2, 2)), 'SE').savefig(file, format='png')
     assert file.getvalue().startswith(b'\x89PNG')
+
+
+def test_attention_of_stages_of_one_block_does_not_overlap():
+    ax = draw(Mask.parse('1-0-1', (1, 1, 1)))
+    boxes = [patch.get_bbox() for patch in ax.patches if patch.get_y() > 1]
+    assert len(boxes) == 3
+    assert all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:]))
+    assert ax.get_xlim()[0] < boxes[0].x0 and boxes[-1].x1 < ax.get_xlim()[1]

@@ -17,8 +17,9 @@ class MaskHook(Hook):
     A checkpoint's ``meta['ean_mm']['masks']`` has the mask of each masked module; the
     config in the work dir has the bits in place of a path, so that it stands alone. A
     checkpoint that was trained with another mask is loaded with a warning, unless it
-    is a supernet's, which is made for all masks. One that holds none of the model's
-    weights is refused: mmengine would go on with initial weights.
+    is a supernet's, which is made for all masks. One without attention weights is
+    loaded with one line in the log; one that holds none of the model's weights is
+    refused: mmengine would go on with initial weights.
     """
 
     def before_run(self, runner: Runner) -> None:
@@ -45,6 +46,8 @@ class MaskHook(Hook):
                 f"its first is {min(names, default='missing')!r}, the model's "
                 f'{min(expected)!r}; load it with the config that it was trained with'
             )
+        for module in masked_modules(runner.model).values():
+            module.expect_missing_attention()
         stored = checkpoint.get('meta', {}).get('ean_mm', {})
         if stored.get('supernet'):
             return

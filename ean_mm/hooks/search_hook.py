@@ -1,9 +1,10 @@
 """Search the mask once the supernet is trained."""
 
 import copy
+import re
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Union
 
 from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import Hook
@@ -44,6 +45,11 @@ class EANSearchHook(Hook):
             training batches before a mask is rewarded; 0 to use the supernet's.
         resume: Continue the search in the work dir; None to do so if the runner
             resumes.
+        image_memory: Decoded reward images to keep in memory, a number of bytes or
+            text as ``'2GiB'``, in each process; the others are kept in a
+            memory-mapped file in the work dir.
+        activation_memory: Activations to keep for later steps, in the same way, where
+            the model runs.
         seed: Seed of the search; the runner's by default.
         log_interval: Steps between two lines of the log.
     """
@@ -56,6 +62,8 @@ class EANSearchHook(Hook):
         evaluator: Any = None,
         calibration_batches: int = 0,
         resume: Optional[bool] = None,
+        image_memory: Union[int, str] = '2GiB',
+        activation_memory: Union[int, str] = '1GiB',
         seed: Optional[int] = None,
         log_interval: int = 10,
     ) -> None:
@@ -65,6 +73,8 @@ class EANSearchHook(Hook):
         self.evaluator = evaluator
         self.calibration_batches = calibration_batches
         self.resume = resume
+        self.image_memory = _num_bytes(image_memory)
+        self.activation_memory = _num_bytes(activation_memory)
         self.seed = seed
         self.log_interval = log_interval
 
@@ -132,6 +142,9 @@ class EANSearchHook(Hook):
         best = search.run(resume=self._resumes(runner))
         if evaluator.calibration is not None:
             evaluator.calibration.restore()
+        if evaluator.apart is not None:
+            runner.logger.info(f'Each mask took a pass of its own: {evaluator.apart}')
+        runner.logger.info(f'Search: {evaluator.work.summary(search.num_draws)}')
         files = self._write_masks(runner, search, best)
         runner.call_hook('after_search', best=best, mask_files=files)
 
@@ -165,6 +178,9 @@ class EANSearchHook(Hook):
             metrics,
             calibration,
             fp16=getattr(runner.val_loop, 'fp16', False),
+            image_memory=self.image_memory,
+            activation_memory=self.activation_memory,
+            folder=self._folder(runner),
         )
 
     def _settings(self, runner: Runner) -> str:
@@ -228,6 +244,7 @@ class EANSearchHook(Hook):
                     attention=facts[name]['attention'],
                     reward=round(best.reward, 4),
                     accuracy=round(best.metric, 4),
+                    **({} if best.cost is None else {self.reward.cost: best.cost}),
                     found_by=dict(
                         searcher=type(search.searcher).__name__,
                         settings=search.searcher.describe(),
@@ -253,6 +270,17 @@ def _refuse_overlap(train_set: Any, reward_set: Any) -> None:
             f'{overlap} of the {len(reward_set)} reward images are trained on; split '
             'the training set by HeldOutSplit, both sides with the same number and seed'
         )
+
+
+def _num_bytes(memory: Union[int, str]) -> int:
+    """Read an amount of memory, as 500000000, '500MB' or '2GiB'."""
+    match = re.fullmatch(r'(\d+(?:\.\d+)?) *([kMGT]?)(i?)B?', str(memory))
+    if match is None:
+        raise EANError(f"{memory!r} is no amount of memory; write it as '2GiB'")
+    number, prefix, binary = match.groups()
+    return int(
+        float(number) * (1024 if binary else 1000) ** ' kMGT'.find(prefix or ' ')
+    )
 
 
 def _show(masks: Dict[str, str]) -> str:

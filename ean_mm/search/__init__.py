@@ -4,7 +4,10 @@ from ean_mm.search.calibration import BNCalibration
 from ean_mm.search.controller import ControllerSettings, RLController
 from ean_mm.search.curiosity import Curiosity
 from ean_mm.search.evaluator import MaskEvaluator
+from ean_mm.search.exhaustive_searcher import ExhaustiveSearcher
+from ean_mm.search.optuna_searcher import OptunaSearcher
 from ean_mm.search.policy import Policy
+from ean_mm.search.random_searcher import RandomSearcher
 from ean_mm.search.reward import Reward
 from ean_mm.search.search import Evaluation, MaskSearch
 from ean_mm.search.space import SearchSpace, masked_modules
@@ -15,10 +18,13 @@ __all__ = [
     'ControllerSettings',
     'Curiosity',
     'Evaluation',
+    'ExhaustiveSearcher',
     'MaskEvaluator',
     'MaskSearch',
+    'OptunaSearcher',
     'Policy',
     'RLController',
+    'RandomSearcher',
     'Reward',
     'SearchSpace',
     'SearchStorage',

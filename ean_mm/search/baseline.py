@@ -1,6 +1,8 @@
-"""The baseline that rewards are compared with."""
+"""The baselines that rewards are compared with."""
 
 from typing import Optional
+
+from torch import Tensor
 
 
 class MovingAverageBaseline:
@@ -23,3 +25,12 @@ class MovingAverageBaseline:
             self.value = mean_reward
         self.value = self.decay * self.value + (1 - self.decay) * mean_reward
         return self.value
+
+
+def leave_one_out(returns: Tensor) -> Tensor:
+    """Return for each of M masks the mean of the others' returns, ``(M,)``.
+
+    It does not depend on the mask that it is for, and so adds no bias. Source: Kool et
+    al., 2019 (https://openreview.net/forum?id=r1lgTGL5DE).
+    """
+    return (returns.sum() - returns) / (len(returns) - 1)

@@ -6,18 +6,22 @@ and the authors' code for what the paper leaves open.
 
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import AbstractSet, Any, Dict, Iterator, List, Optional, Sequence
 
 import torch
 from mmengine.registry import TASK_UTILS
 from torch import Tensor
+from torch.distributions import Categorical
 
 from ean_mm.errors import EANError
-from ean_mm.search.baseline import MovingAverageBaseline
+from ean_mm.search.baseline import MovingAverageBaseline, leave_one_out
 from ean_mm.search.curiosity import Curiosity
 from ean_mm.search.policy import Policy
 from ean_mm.search.replay import ReplayBuffer, Transition, replay_loss
 from ean_mm.search.space import Bits
+
+MAX_REDRAWS = 20
+"""further draws in place of a known mask, before its bits are flipped at random"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class ControllerSettings:
     """subtract a moving average of the mean reward"""
     baseline_decay: float = 0.95
     """decay of that average"""
+    leave_one_out: bool = False
+    """subtract the mean reward of the step's other masks instead of that average"""
     replay: bool = True
     """make a second, off-policy update from a stored step"""
     replay_size: int = 30
@@ -48,20 +54,41 @@ class ControllerSettings:
     """weight of the second update's loss"""
     clip_coef: float = 0.1
     """the second update's probability ratios are clipped to 1 +- clip_coef"""
+    distinct: bool = False
+    """draw no mask that was rewarded before, as long as there are others"""
+    polish: float = 0.0
+    """share of the steps, the last ones, for one-bit flips of the best mask so far"""
 
     def __post_init__(self) -> None:
         positive = ('num_steps', 'masks_per_step', 'lr', 'temperature', 'replay_size')
         for name in positive:
             if not getattr(self, name) > 0:
                 raise EANError(f'{name}={getattr(self, name)} must be above 0')
+        if not 0 <= self.polish <= 1:
+            raise EANError(f'polish={self.polish} is no share; give one from 0 to 1')
+        if self.leave_one_out and self.masks_per_step < 2:
+            raise EANError('leave_one_out=True needs masks_per_step of 2 or more')
 
 
-PRESETS = {'paper': ControllerSettings()}
+PRESETS = {
+    'paper': ControllerSettings(),
+    # measured by tools/analysis_tools/compare_searchers.py
+    'default': ControllerSettings(
+        num_steps=150,
+        masks_per_step=6,
+        lr=0.1,
+        curiosity=False,
+        leave_one_out=True,
+        replay=False,
+        distinct=True,
+        polish=0.4,
+    ),
+}
 
 
 @TASK_UTILS.register_module()
 class RLController:
-    """REINFORCE over masks, with curiosity, a baseline and replay.
+    """REINFORCE over masks, with a baseline and, as published, curiosity and replay.
 
     A searcher is asked for the masks of a step and told their rewards:
 
@@ -74,8 +101,10 @@ class RLController:
     Args:
         num_bits: Number L of bits in a mask.
         seed: Seed of the networks and of every draw.
-        preset: Name of the hyperparameters to start from; ``'paper'`` is the
-            published setting.
+        preset: Name of the hyperparameters to start from. ``'paper'`` is the published
+            setting; ``'default'`` compares each mask with the others of its step, asks
+            for no mask twice and spends its last steps on one-bit flips of the best
+            mask, which finds better masks for as many evaluations.
         **settings: Hyperparameters that differ from the preset, see
             :class:`ControllerSettings`.
 
@@ -84,7 +113,7 @@ class RLController:
     """
 
     def __init__(
-        self, num_bits: int, *, seed: int = 0, preset: str = 'paper', **settings: Any
+        self, num_bits: int, *, seed: int = 0, preset: str = 'default', **settings: Any
     ) -> None:
         if preset not in PRESETS:
             raise EANError(f'preset {preset!r} is unknown; use {", ".join(PRESETS)}')
@@ -105,6 +134,7 @@ class RLController:
         self.step = 0
         self.baseline = MovingAverageBaseline(self.settings.baseline_decay)
         self.replay_buffer = ReplayBuffer(self.settings.replay_size)
+        self._rewards: Dict[Bits, float] = {}  # of all masks, for distinct and polish
 
     @property
     def num_steps(self) -> int:
@@ -112,22 +142,75 @@ class RLController:
         return self.settings.num_steps
 
     def ask(self) -> List[Bits]:
-        """Draw the masks of the next step from the policy."""
-        with self._random(), torch.no_grad():
-            masks = self.policy().sample((self.settings.masks_per_step,))
-        return [tuple(mask) for mask in masks.tolist()]
+        """Return the masks of the next step.
 
-    def tell(self, masks: Sequence[Bits], rewards: Sequence[float]) -> Dict[str, float]:
+        They are drawn from the policy, except for the flips of the best mask in the
+        last steps, if ``polish`` is above 0 and as long as there are any.
+        """
+        masks = self._flips()[: self.settings.masks_per_step]
+        num_draws = self.settings.masks_per_step - len(masks)
+        if num_draws:
+            with self._random(), torch.no_grad():
+                policy = self.policy()
+                for draw in policy.sample((num_draws,)).tolist():
+                    mask = tuple(draw)
+                    if self.settings.distinct:
+                        mask = self._renewed(mask, {*self._rewards, *masks}, policy)
+                    masks.append(mask)
+        return masks
+
+    def _renewed(
+        self, mask: Bits, known: AbstractSet[Bits], policy: Categorical
+    ) -> Bits:
+        """Return a new mask in place of a known one, as long as there are any."""
+        if mask not in known or len(known) == 2**self.num_bits:
+            return mask
+        for draw in policy.sample((MAX_REDRAWS,)).tolist():
+            if tuple(draw) not in known:
+                return tuple(draw)
+        while mask in known:  # the policy has settled: walk away at random
+            mask = _flip(mask, torch.randint(self.num_bits, ()).item())
+        return mask
+
+    def _flips(self) -> List[Bits]:
+        """Return the one-bit flips of the best mask that have no reward yet.
+
+        There are none before the last steps. Those that the policy holds for likely
+        come first.
+        """
+        start = (1 - self.settings.polish) * self.settings.num_steps
+        if not self.settings.polish or self.step < start or not self._rewards:
+            return []
+        best = max(self._rewards, key=self._rewards.get)
+        doubt = (self.policy.probabilities() - torch.tensor(best)).abs()
+        bits = doubt.argsort(descending=True, stable=True).tolist()
+        flips = [_flip(best, bit) for bit in bits]
+        return [mask for mask in flips if mask not in self._rewards]
+
+    def tell(
+        self,
+        masks: Sequence[Bits],
+        rewards: Sequence[float],
+        metrics: Optional[Sequence[float]] = None,
+    ) -> Dict[str, float]:
         """Learn from the rewards of the masks that :meth:`ask` drew.
 
         Args:
             masks: The M masks, L bits each.
             rewards: Their rewards.
+            metrics: Not used: the reward says it all.
 
         Returns:
-            ``loss``, ``curiosity`` (the bonus) and ``baseline`` of this step.
+            ``loss``, ``curiosity`` (the bonus) and ``baseline`` of this step; nothing
+            in a step with flips, which the policy does not learn from: it did not draw
+            them.
         """
         settings = self.settings
+        polishes = bool(self._flips())
+        self._rewards.update(zip(map(tuple, masks), map(float, rewards)))
+        if polishes:
+            self.step += 1
+            return {}
         actions = torch.tensor(masks)  # (M, L)
         rewards = torch.tensor(rewards, dtype=torch.float32)  # (M,)
 
@@ -136,7 +219,10 @@ class RLController:
         baseline = 0.0
         if settings.baseline:
             baseline = self.baseline.update(returns.mean().item())
-        advantages = (returns - baseline).unsqueeze(1)  # (M, 1)
+        baselines = baseline
+        if settings.leave_one_out and len(masks) > 1:  # a single one has no others
+            baselines = leave_one_out(returns)
+        advantages = (returns - baselines).unsqueeze(1)  # (M, 1)
 
         log_prob = self.policy().log_prob(actions)  # (M, L)
         loss = -(log_prob * advantages).mean(dim=0).sum()
@@ -187,6 +273,8 @@ class RLController:
             baseline=self.baseline.value,
             replay_buffer=self.replay_buffer.state_dict(),
             rng_state=self._rng_state,
+            known_masks=torch.tensor(list(self._rewards), dtype=torch.uint8),
+            known_rewards=list(self._rewards.values()),
         )
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
@@ -200,6 +288,8 @@ class RLController:
         self.baseline.value = state['baseline']
         self.replay_buffer.load_state_dict(state['replay_buffer'])
         self._rng_state = state['rng_state']
+        known = map(tuple, state['known_masks'].tolist())
+        self._rewards = dict(zip(known, state['known_rewards']))
 
     @contextmanager
     def _random(self) -> Iterator[None]:
@@ -211,3 +301,7 @@ class RLController:
             torch.set_rng_state(self._rng_state)
             yield
             self._rng_state = torch.get_rng_state()
+
+
+def _flip(mask: Bits, bit: int) -> Bits:
+    return (*mask[:bit], 1 - mask[bit], *mask[bit + 1 :])

@@ -1,21 +1,36 @@
 """Evaluate masks on the reward set with the supernet's weights."""
 
+import copy
 import hashlib
 import json
-from typing import Any, Dict, List, Optional, Sequence, Sized
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Sized, Tuple
 
 import torch
 from mmengine.evaluator import Evaluator
-from torch import nn
+from mmengine.model import BaseModel
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ean_mm.errors import EANError
+from ean_mm.search.batch_cache import BatchCache
 from ean_mm.search.calibration import BNCalibration
-from ean_mm.search.space import SearchSpace, unwrapped
+from ean_mm.search.cost import CostTable, measure_cost
+from ean_mm.search.prefix_tree import ActivationCache, PrefixTree, Work
+from ean_mm.search.space import Bits, SearchSpace, unwrapped
+
+GIB = 1 << 30
 
 
 class MaskEvaluator:
-    """Runs the model over the reward set, one pass a mask.
+    """Runs the model over the reward set, once for all masks that are due.
+
+    Images are decoded once in a search. Where the backbone allows it, masks share what
+    their common prefix computes (see :class:`~ean_mm.search.prefix_tree.PrefixTree`);
+    else, and with calibration, every mask has a pass of its own. The metrics are the
+    same numbers either way.
 
     A loop of its own: a validation loop would fire the hooks that save the best
     checkpoint or stop early. Under a distributed launch the ranks share the reward set
@@ -24,11 +39,16 @@ class MaskEvaluator:
     Args:
         model: The supernet, wrapped for distributed training or not.
         space: Its search space.
-        dataloader: Loader of the reward set.
-        evaluator: The metrics.
+        dataloader: Loader of the reward set; it deals the same batches in every pass.
+        evaluator: The metrics. Each mask gets a copy.
         calibration: Adapts the batch norm statistics to a mask before it is
             evaluated; None to use the supernet's.
         fp16: Evaluate under autocast.
+        image_memory: Bytes of decoded images to keep in memory, in each process; what
+            is more goes to a memory-mapped file.
+        activation_memory: Bytes of activations to keep for later passes, in each
+            process, where the model runs.
+        folder: Where that file goes; the system's temporary folder by default.
 
     Raises:
         ValueError: The reward set is empty.
@@ -42,10 +62,13 @@ class MaskEvaluator:
         evaluator: Evaluator,
         calibration: Optional[BNCalibration] = None,
         fp16: bool = False,
+        image_memory: int = 2 * GIB,
+        activation_memory: int = GIB,
+        folder: Optional[Path] = None,
     ) -> None:
-        self.model = model
+        self.model = unwrapped(model)
         self.space = space
-        self.dataloader = dataloader
+        self.batches = BatchCache(dataloader, image_memory, folder)
         self.evaluator = evaluator
         self.calibration = calibration
         self.fp16 = fp16
@@ -53,31 +76,162 @@ class MaskEvaluator:
         require_images(self.dataset)
         if hasattr(self.dataset, 'metainfo'):
             evaluator.dataset_meta = self.dataset.metainfo
+        self.work = Work()
+        """what all evaluations together have computed, in this process"""
+        self.backbone = next(
+            (name for name, m in space.modules.items() if PrefixTree.supports(m)), None
+        )
+        self._cache = ActivationCache(activation_memory)
+        self.apart = self._why_apart()
+        """why each mask takes a pass of its own, None where they share one"""
+        self._probed = False
 
     @torch.no_grad()
-    def evaluate(self, bits: Sequence[int]) -> Dict[str, float]:
-        """Return the metrics of the model under one mask."""
+    def evaluate(self, masks: Sequence[Bits]) -> List[Dict[str, float]]:
+        """Return the metrics of the model under each mask."""
+        if not masks:
+            return []
+        started = time.perf_counter()
+        metrics = None
+        if self.apart is None:
+            metrics = self._evaluate_together(masks)
+        if metrics is None:
+            metrics = [self._evaluate_alone(bits) for bits in masks]
+        self.work.masks += len(masks)
+        self.work.seconds += time.perf_counter() - started
+        return metrics
+
+    def _evaluate_alone(self, bits: Bits) -> Dict[str, float]:
+        """Evaluate one mask in a pass of its own."""
         self.space.apply(bits)
         if self.calibration is not None:
             self.calibration.adapt()
         self.model.eval()
-        device = next(self.model.parameters()).device.type
-        for batch in self.dataloader:
-            with torch.autocast(device, enabled=self.fp16):
+        evaluator = _fresh(self.evaluator)
+        for batch in self.batches:
+            with self._autocast():
                 outputs = self.model.val_step(batch)
-            self.evaluator.process(data_samples=outputs, data_batch=batch)
-        return self.evaluator.evaluate(len(self.dataset))
+            evaluator.process(data_samples=outputs, data_batch=batch)
+            self.work.images += len(outputs)
+        return evaluator.evaluate(len(self.dataset))
+
+    def _evaluate_together(
+        self, masks: Sequence[Bits]
+    ) -> Optional[List[Dict[str, float]]]:
+        """Evaluate all masks in one pass, by the tree of the backbone's prefixes.
+
+        Returns None if the model turns out not to allow that.
+        """
+        self.model.eval()
+        backbone = self.space.modules[self.backbone]
+        tree = PrefixTree(backbone, self._cache, self.work)
+        evaluators = {bits: _fresh(self.evaluator) for bits in masks}
+        groups: Dict[Bits, List[Bits]] = {}  # by the backbone's mask
+        for bits in evaluators:
+            mask = self.space.split(bits)[self.backbone]
+            groups.setdefault(mask.bits, []).append(bits)
+        self._cache.begin_pass(list(groups), len(self.batches))
+        for number, batch in enumerate(self.batches):
+            data = self.model.data_preprocessor(batch, False)
+            with self._autocast():
+                if not self._probed:
+                    self.apart = self._probe(data)
+                    self._probed = True
+                if self.apart is not None:
+                    return None
+                for mask, features in tree.features(data['inputs'], groups, number):
+                    for bits in groups[mask]:
+                        self.space.apply(bits)
+                        with _forward_replaced(backbone, lambda x, out=features: out):
+                            outputs = self.model._run_forward(data, mode='predict')
+                        evaluators[bits].process(data_samples=outputs, data_batch=batch)
+                        self.work.images += len(outputs)
+        results = {
+            bits: evaluator.evaluate(len(self.dataset))
+            for bits, evaluator in evaluators.items()
+        }
+        return [results[bits] for bits in masks]
+
+    def _why_apart(self) -> Optional[str]:
+        """Say why each mask needs a pass of its own, None if it needs none."""
+        if self.calibration is not None:
+            return 'every mask has batch norm statistics of its own'
+        if self.backbone is None:
+            return 'no masked module can be run stage by stage'
+        if getattr(type(self.model), 'val_step', None) is not BaseModel.val_step:
+            return f'{type(self.model).__name__} has a val_step of its own'
+        return None
+
+    def _probe(self, data: Any) -> Optional[str]:
+        """Run the model once and see whether its backbone can be run ahead of it."""
+        backbone = self.space.modules[self.backbone]
+        forward, calls = backbone.forward, []
+
+        def record(*args: Any, **kwargs: Any) -> Tuple[Tensor, ...]:
+            features = forward(*args, **kwargs)
+            calls.append((args, kwargs, features, [x._version for x in features]))
+            return features
+
+        with _forward_replaced(backbone, record):
+            self.model._run_forward(data, mode='predict')
+        images = data.get('inputs') if isinstance(data, dict) else None
+        if len(calls) != 1:
+            return f'the model calls its backbone {len(calls)} times an image'
+        args, kwargs, features, versions = calls[0]
+        if kwargs or len(args) != 1 or args[0] is not images:
+            return "the backbone's input is not the batch of images"
+        if [x._version for x in features] != versions:
+            return "the model overwrites its backbone's features"
+        return None
+
+    def _autocast(self) -> torch.autocast:
+        device = next(self.model.parameters()).device.type
+        return torch.autocast(device, enabled=self.fp16)
+
+    def measure_cost(self, kind: str) -> CostTable:
+        """Measure what attention costs, on the first batch of the reward set."""
+        batch = next(iter(self.batches.dataloader))
+        with torch.no_grad():
+            data = self.model.data_preprocessor(copy.deepcopy(batch), False)
+        return measure_cost(kind, self.model, self.space, data)
 
     def fingerprint(self) -> Dict[str, str]:
         """Hash what rewards depend on: the weights and buffers, and the reward set."""
         weights = hashlib.sha256()
-        for name, tensor in sorted(unwrapped(self.model).state_dict().items()):
+        for name, tensor in sorted(self.model.state_dict().items()):
             weights.update(name.encode())
             array = tensor.detach().cpu().contiguous().flatten()
             weights.update(array.view(torch.uint8).numpy())
         images = json.dumps([image_names(self.dataset), _labels(self.dataset)])
         reward_set = hashlib.sha256(images.encode())
         return dict(weights=weights.hexdigest(), reward_set=reward_set.hexdigest())
+
+
+@contextmanager
+def _forward_replaced(module: nn.Module, forward: Callable) -> Iterator[None]:
+    """Let another function stand in for a module's ``forward``."""
+    own = vars(module).get('forward')
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+        if own is not None:
+            module.forward = own
+
+
+def _fresh(evaluator: Evaluator) -> Evaluator:
+    """Copy the metrics, with what they collect, but not what they only look up.
+
+    Collections are copied; an annotation database is shared.
+    """
+    evaluator = copy.copy(evaluator)
+    evaluator.metrics = [copy.copy(metric) for metric in evaluator.metrics]
+    for metric in evaluator.metrics:
+        for name, value in vars(metric).items():
+            if isinstance(value, (list, dict, set)):
+                setattr(metric, name, copy.copy(value))
+    return evaluator
 
 
 def require_images(dataset: Sized) -> None:

@@ -1,25 +1,38 @@
 """What a mask is worth."""
 
 import math
-from typing import Mapping
+from typing import Mapping, Optional
 
 from ean_mm.errors import EANError
 
+COSTS = ('latency', 'parameters', 'flops')
 UNITS = {'percent': 1.0, 'fraction': 100.0}
 
 
 class Reward:
     """``weight * metric (percent) + sparsity_weight * sparsity`` (method: R).
 
+    Instead of sparsity, or beside it, a cost can count: what attention adds to the
+    plain network's latency, parameters or FLOPs, in percent. ``cost_weight`` is
+    subtracted for every percent of it, ``over_budget_weight`` for every percent above
+    ``cost_budget``: ``Reward(cost='latency', cost_budget=2.0)`` asks for the best
+    metric at no more than 2 % of latency.
+
     Args:
         metric: Name of the metric, as the evaluator reports it: ``'accuracy/top1'``,
             ``'coco/bbox_mAP'``, ``'mIoU'``.
         unit: What the evaluator reports: ``'percent'`` or ``'fraction'``.
         weight: Weight of the metric, in percent.
-        sparsity_weight: Weight of the fraction of blocks without attention.
+        sparsity_weight: Weight of the fraction of blocks without attention; by default
+            the paper's 2.0, and 0 with a cost.
+        cost: ``'latency'``, ``'parameters'`` or ``'flops'``; see
+            :func:`~ean_mm.search.cost.measure_cost`.
+        cost_weight: Weight of the cost, in percent.
+        cost_budget: The cost that a mask may have, in percent.
+        over_budget_weight: Weight of what is above it.
 
     Raises:
-        ValueError: Unknown unit.
+        ValueError: Unknown unit or cost, or a weight of a cost that is not named.
     """
 
     def __init__(
@@ -27,14 +40,31 @@ class Reward:
         metric: str = 'accuracy/top1',
         unit: str = 'percent',
         weight: float = 1.0,
-        sparsity_weight: float = 2.0,
+        sparsity_weight: Optional[float] = None,
+        cost: Optional[str] = None,
+        cost_weight: float = 0.0,
+        cost_budget: Optional[float] = None,
+        over_budget_weight: float = 10.0,
     ) -> None:
         if unit not in UNITS:
             raise EANError(f"unit={unit!r} is unknown; use 'percent' or 'fraction'")
+        if cost not in (None, *COSTS):
+            raise EANError(f'cost={cost!r} is unknown; use {", ".join(COSTS)}')
+        if (cost is None) != (cost_weight == 0 and cost_budget is None):
+            raise EANError(
+                'a cost goes with cost_weight or cost_budget: reward=dict('
+                "cost='latency', cost_budget=2.0)"
+            )
+        if sparsity_weight is None:
+            sparsity_weight = 2.0 if cost is None else 0.0
         self.metric = metric
         self.unit = unit
         self.weight = weight
         self.sparsity_weight = sparsity_weight
+        self.cost = cost
+        self.cost_weight = cost_weight
+        self.cost_budget = cost_budget
+        self.over_budget_weight = over_budget_weight
 
     def percent(self, metrics: Mapping[str, float]) -> float:
         """Pick the metric out of an evaluator's results.
@@ -61,11 +91,17 @@ class Reward:
             )
         return value * UNITS[self.unit]
 
-    def __call__(self, percent: float, sparsity: float) -> float:
+    def __call__(self, percent: float, sparsity: float, cost: float = 0.0) -> float:
         """Return the reward of a mask.
 
         Args:
             percent: The metric, in percent.
             sparsity: Fraction of blocks without attention.
+            cost: What attention adds to the plain network's, in percent.
         """
-        return self.weight * percent + self.sparsity_weight * sparsity
+        reward = self.weight * percent + self.sparsity_weight * sparsity
+        if self.cost is not None:
+            reward -= self.cost_weight * cost
+        if self.cost_budget is not None:
+            reward -= self.over_budget_weight * max(0.0, cost - self.cost_budget)
+        return reward

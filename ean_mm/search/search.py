@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence
 from mmengine.dist import broadcast_object_list, is_main_process
 
 from ean_mm.errors import EANError
+from ean_mm.search.cost import CostTable
 from ean_mm.search.evaluator import MaskEvaluator
 from ean_mm.search.reward import Reward
 from ean_mm.search.space import Bits, SearchSpace
@@ -22,7 +23,10 @@ class Searcher(Protocol):
     def ask(self) -> List[Bits]: ...
 
     def tell(
-        self, masks: Sequence[Bits], rewards: Sequence[float]
+        self,
+        masks: Sequence[Bits],
+        rewards: Sequence[float],
+        metrics: Optional[Sequence[float]] = None,
     ) -> Dict[str, float]: ...
 
     def mode(self) -> Bits: ...
@@ -45,6 +49,8 @@ class Evaluation:
     """the metric, in percent"""
     sparsity: float
     """fraction of blocks without attention"""
+    cost: Optional[float]
+    """what attention adds to the plain network, in percent; None if no cost counts"""
     reward: float
 
 
@@ -81,9 +87,11 @@ class MaskSearch:
         self.storage = storage
         self.settings = settings
         self.on_step = on_step
+        self.cost: Optional[CostTable] = None
         self.evaluations: Dict[Bits, Evaluation] = {}
         self._drawn: Dict[Bits, None] = {}  # in order, which decides ties
-        self._num_draws = 0
+        self.num_draws = 0
+        """masks drawn, known ones among them"""
 
     def run(self, resume: bool = False) -> Evaluation:
         """Search, or continue a search, to the end.
@@ -104,7 +112,9 @@ class MaskSearch:
             search_space=str(self.space.describe()),
             reward=str(vars(self.reward)),
             evaluation=self.settings,
-            searcher=str(self.searcher.describe()),
+            searcher=str(
+                dict(type=type(self.searcher).__name__, **self.searcher.describe())
+            ),
         )
         _on_main_process(self._start, resume)
         while _on_main_process(lambda: self.searcher.step < self.searcher.num_steps):
@@ -125,8 +135,12 @@ class MaskSearch:
     def _start(self, resume: bool) -> None:
         state = self.storage.load(self.fingerprint) if resume else None
         if state is None:
+            if self.reward.cost is not None:
+                self.cost = self.evaluator.measure_cost(self.reward.cost)
             self.storage.start(self._state())
             return
+        if state['cost'] is not None:  # a second measurement would differ
+            self.cost = CostTable.from_state(state['cost'])
         self.searcher.load_state_dict(state['searcher'])
         records = self.storage.read_history()
         done = [record for record in records if record['step'] < self.searcher.step]
@@ -151,15 +165,16 @@ class MaskSearch:
                 bits for bits in dict.fromkeys(masks) if bits not in self.evaluations
             ]
         )
-        for bits in unknown:
-            metrics = self.evaluator.evaluate(bits)
+        for bits, metrics in zip(unknown, self.evaluator.evaluate(unknown)):
             _on_main_process(self._remember_metrics, bits, metrics)
 
     def _learn(self, masks: Sequence[Bits]) -> Record:
         """Tell the searcher the rewards and store the step."""
         step, probabilities = self.searcher.step, self.searcher.probabilities()
-        rewards = [self.evaluations[bits].reward for bits in masks]
-        facts = self.searcher.tell(masks, rewards)
+        known = [self.evaluations[bits] for bits in masks]
+        rewards = [evaluation.reward for evaluation in known]
+        metrics = [evaluation.metric for evaluation in known]
+        facts = self.searcher.tell(masks, rewards, metrics)
         record = dict(self._record(step, masks), probabilities=probabilities, **facts)
         self.storage.append(record, self._state())
         return record
@@ -183,6 +198,7 @@ class MaskSearch:
                     mask=self._names(bits),
                     metric=evaluation.metric,
                     sparsity=evaluation.sparsity,
+                    **({} if evaluation.cost is None else dict(cost=evaluation.cost)),
                     reward=evaluation.reward,
                     known=known,
                 )
@@ -195,7 +211,7 @@ class MaskSearch:
             step=step,
             masks=entries,
             best=dict(mask=self._names(best.bits), reward=best.reward),
-            known_share=1 - len(self._drawn) / self._num_draws,
+            known_share=1 - len(self._drawn) / self.num_draws,
         )
 
     def _names(self, bits: Bits) -> Dict[str, str]:
@@ -205,7 +221,7 @@ class MaskSearch:
         """Count a drawn mask; return whether it had been drawn before."""
         known = bits in self._drawn
         self._drawn[bits] = None
-        self._num_draws += 1
+        self.num_draws += 1
         return known
 
     def _remember_metrics(self, bits: Bits, metrics: Dict[str, float]) -> None:
@@ -213,12 +229,16 @@ class MaskSearch:
 
     def _remember(self, bits: Bits, percent: float) -> None:
         sparsity = self.space.sparsity(bits)
-        self.evaluations[bits] = Evaluation(
-            bits, percent, sparsity, self.reward(percent, sparsity)
-        )
+        cost = None if self.cost is None else self.cost.percent(bits)
+        reward = self.reward(percent, sparsity, cost or 0.0)
+        self.evaluations[bits] = Evaluation(bits, percent, sparsity, cost, reward)
 
     def _state(self) -> Dict[str, Any]:
-        return dict(searcher=self.searcher.state_dict(), fingerprint=self.fingerprint)
+        return dict(
+            searcher=self.searcher.state_dict(),
+            cost=None if self.cost is None else self.cost.state_dict(),
+            fingerprint=self.fingerprint,
+        )
 
     def _report(self, record: Record) -> None:
         if self.on_step is not None:

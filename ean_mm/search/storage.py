@@ -99,8 +99,8 @@ class SearchStorage:
                 if number == len(lines):  # no newline: cut off while being written
                     break
                 raise EANError(
-                    f'{self.history_path}, line {number} is damaged; remove that line, '
-                    'whose masks will then be evaluated again'
+                    f'{self.history_path}, line {number} is damaged; restore it, or '
+                    'start afresh without --resume'
                 ) from error
         return records
 

@@ -26,11 +26,12 @@ def draw_mask(ax: Axes, mask: Mask, attention: str = 'attention') -> None:
         left, right = x, x + len(stage) - 1 + width
         centre = (left + right) / 2
         plugged = any(stage)
+        module = min(1.9, right - left + gap - 0.2)  # clear of the neighbours'
         _box(
             ax,
-            centre - 0.95,
+            centre - module / 2,
             1.75,
-            1.9,
+            module,
             0.5,
             PLUGGED if plugged else 'white',
             edge=PLUGGED if plugged else PLAIN,
@@ -80,7 +81,7 @@ def draw_mask(ax: Axes, mask: Mask, attention: str = 'attention') -> None:
             fontsize=9,
             color=INK,
         )
-    ax.set_xlim(-0.3, right + 0.3)
+    ax.set_xlim(-0.4, right + 0.4)
     ax.set_ylim(-0.9, 2.5)
     ax.axis('off')
 

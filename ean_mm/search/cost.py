@@ -1,0 +1,173 @@
+"""What the attention of a mask costs: latency, parameters or FLOPs."""
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Sequence, Tuple
+
+import torch
+from mmengine.analysis import FlopAnalyzer
+from torch import Tensor, nn
+
+from ean_mm.errors import EANError
+from ean_mm.search.reward import COSTS
+from ean_mm.search.space import SearchSpace
+
+REPEATS = 20
+
+Call = Tuple[nn.Module, Tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Cost of every place of attention, in percent of the plain network's.
+
+    Args:
+        entries: Bits and the cost that arises once if any of them is set. Latency and
+            FLOPs have an entry for each bit, parameters one for each module.
+    """
+
+    entries: Tuple[Tuple[Tuple[int, ...], float], ...]
+
+    def percent(self, bits: Sequence[int]) -> float:
+        """Return the cost of a mask."""
+        return sum(
+            cost for places, cost in self.entries if any(bits[i] for i in places)
+        )
+
+    def state_dict(self) -> List[Any]:
+        """Return the entries as lists, for a checkpoint."""
+        return [[list(places), cost] for places, cost in self.entries]
+
+    @classmethod
+    def from_state(cls, state: List[Any]) -> 'CostTable':
+        """Make a table of a :meth:`state_dict`."""
+        return cls(tuple((tuple(places), cost) for places, cost in state))
+
+
+@torch.no_grad()
+def measure_cost(
+    kind: str, model: nn.Module, space: SearchSpace, data: Dict[str, Any]
+) -> CostTable:
+    """Measure what attention costs at each of its places.
+
+    Args:
+        kind: ``'latency'`` (on this machine, medians of alternating runs),
+            ``'parameters'`` or ``'flops'`` (as mmengine counts them: pooling and
+            elementwise operations, most of what attention does, cost nothing there).
+        model: The model; it is left in eval mode, with no bit set.
+        space: Its masks.
+        data: A preprocessed batch of images, as the model takes it.
+
+    Raises:
+        ValueError: Unknown kind, or attention that is not called once for each bit.
+    """
+    model.eval()
+    calls = _record_calls(model, space, data)
+    space.apply([0] * space.num_bits)
+    if kind == 'latency':
+        seconds = _seconds(
+            [
+                lambda: model._run_forward(data, mode='tensor'),
+                *(lambda call=call: call[0](*call[1]) for call in calls),
+            ]
+        )
+        plain, costs = seconds[0], seconds[1:]
+    elif kind == 'flops':
+        plain = _flops(model, data['inputs'], data.get('data_samples'), 'tensor')
+        costs = [_flops(attention, *args) for attention, args in calls]
+    elif kind == 'parameters':
+        attentions = {module for module, _ in calls}
+        unused = sum(
+            p.numel()
+            for module in space.modules.values()
+            for p in module.attentions.parameters()
+        )
+        plain = sum(p.numel() for p in model.parameters()) - unused
+        return CostTable(
+            tuple(
+                (
+                    tuple(i for i, (other, _) in enumerate(calls) if other is module),
+                    100 * sum(p.numel() for p in module.parameters()) / plain,
+                )
+                for module in attentions
+            )
+        )
+    else:
+        raise EANError(f'cost={kind!r} is unknown; use {", ".join(COSTS)}')
+    return CostTable(tuple(((i,), 100 * cost / plain) for i, cost in enumerate(costs)))
+
+
+def _record_calls(
+    model: nn.Module, space: SearchSpace, data: Dict[str, Any]
+) -> List[Call]:
+    """Run the model with all bits set; return what each bit's attention was given."""
+    space.apply([1] * space.num_bits)
+    calls: Dict[str, List[Call]] = {name: [] for name in space.modules}
+    handles = []
+    for name, module in space.modules.items():
+        for attention in _attention_modules(module):
+
+            def record(attention, args, calls=calls[name]) -> None:
+                calls.append((attention, args))
+
+            handles.append(attention.register_forward_pre_hook(record))
+    try:
+        model._run_forward(data, mode='tensor')
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name, blocks in space.stage_blocks.items():
+        if len(calls[name]) != sum(blocks):
+            raise EANError(
+                f'the attention of {name} was called {len(calls[name])} times for '
+                f'{sum(blocks)} bits, so that its cost cannot be told; use a reward '
+                'without cost'
+            )
+    return [call for name in space.modules for call in calls[name]]
+
+
+def _attention_modules(module: nn.Module) -> List[nn.Module]:
+    """List a masked module's attention, shared or one a block."""
+    return [
+        attention
+        for shared in module.attentions
+        for attention in (shared if isinstance(shared, nn.ModuleList) else [shared])
+    ]
+
+
+def _seconds(functions: List[Callable[[], Any]]) -> List[float]:
+    """Time functions alternately; return the median of each, in seconds."""
+    times: List[List[float]] = [[] for _ in functions]
+    for repeat in range(REPEATS + 2):
+        for function, own in zip(functions, times):
+            _synchronize()
+            started = time.perf_counter()
+            function()
+            _synchronize()
+            if repeat >= 2:  # the first ones allocate and choose algorithms
+                own.append(time.perf_counter() - started)
+    return [statistics.median(own) for own in times]
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+class _OfImages(nn.Module):
+    """A module as a function of its first argument, for mmengine's analysis."""
+
+    def __init__(self, module: nn.Module, *args: Any) -> None:
+        super().__init__()
+        self.module = module
+        self.args = args
+
+    def forward(self, x: Tensor) -> Any:
+        return self.module(x, *self.args)
+
+
+def _flops(module: nn.Module, x: Tensor, *args: Any) -> int:
+    analyzer = FlopAnalyzer(_OfImages(module, *args), (x,))
+    analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    return analyzer.total()

@@ -1,0 +1,271 @@
+"""Run a backbone under many masks at once, sharing what the masks have in common."""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from ean_mm.models.attention import attend
+from ean_mm.search.space import Bits
+
+
+@dataclass
+class Work:
+    """What has been computed, and what evaluating each mask alone would have."""
+
+    masks: int = 0
+    """masks evaluated"""
+    images: int = 0
+    """images that these masks were evaluated on, each mask counted"""
+    blocks: int = 0
+    """block evaluations: a residual block on one image"""
+    naive_blocks: int = 0
+    """block evaluations if no two masks had shared any"""
+    cache_hits: int = 0
+    """starts from activations that had been kept, each image and mask counted"""
+    seconds: float = 0.0
+    """time of the evaluations, in seconds"""
+    block_seconds: float = 0.0
+    """part of it for residual blocks, where the model runs synchronously"""
+
+    def summary(self, num_draws: int) -> str:
+        """Say in a line what sharing has saved.
+
+        Args:
+            num_draws: Number of masks drawn, known ones among them.
+        """
+        if not self.masks:
+            return 'no mask had to be evaluated'
+        rate = self.images / max(self.seconds, 1e-9)
+        text = (
+            f'{self.masks} masks of {num_draws} drawn were evaluated in '
+            f'{self.seconds:.1f} s, {rate:.0f} images/s'
+        )
+        if not self.blocks:
+            return text
+        alone = self.naive_blocks / self.masks * num_draws
+        saved = self.block_seconds * (alone / self.blocks - 1)
+        return (
+            f'{text}; {self.blocks:,} block evaluations where one pass a draw takes '
+            f'{alone:,.0f}, which saved about {saved:.0f} s; '
+            f'{self.cache_hits:,} starts from kept activations'
+        )
+
+
+class _Node(NamedTuple):
+    """Masks that agree on all bits before a position, and the activation there."""
+
+    masks: Tuple[Bits, ...]
+    position: int
+    x: Tensor
+    state: Any
+    features: Tuple[Tensor, ...]
+
+
+class _Branch(NamedTuple):
+    """The masks of a node with one value of the next bit, its block half computed."""
+
+    masks: Tuple[Bits, ...]
+    position: int
+    residual: Tensor
+    shortcut: Tensor
+    state: Any
+    features: Tuple[Tensor, ...]
+
+
+class ActivationCache:
+    """Activations at the boundaries of stages, kept between passes within a budget.
+
+    An entry belongs to a prefix of bits and holds one batch after the other. The
+    entries that were used the longest ago make room for new ones; those of the present
+    pass stay, so that a pass larger than the budget still leaves a part behind.
+
+    Args:
+        budget: Bytes that all entries together may take.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.size = 0
+        self._entries: OrderedDict[Bits, Dict[int, _Node]] = OrderedDict()
+        self._sizes: Dict[Bits, int] = {}
+        self._in_use: Set[Bits] = set()
+        self._num_batches = 1
+
+    def begin_pass(self, masks: Sequence[Bits], num_batches: int) -> None:
+        """Protect the entries that the pass starts from."""
+        self._num_batches = num_batches
+        self._in_use = {
+            prefix
+            for prefix in self._entries
+            if any(mask[: len(prefix)] == prefix for mask in masks)
+        }
+        for prefix in self._in_use:
+            self._entries.move_to_end(prefix)
+
+    def get(self, prefix: Bits, batch: int) -> Optional[_Node]:
+        """Return what is kept of a batch after the blocks of a prefix."""
+        return self._entries.get(prefix, {}).get(batch)
+
+    def put(self, prefix: Bits, batch: int, node: _Node) -> None:
+        """Keep the activation of a batch, if there is room for all of its batches."""
+        if batch == 0 and prefix not in self._entries:
+            needed = _num_bytes(node) * self._num_batches
+            if self._make_room(needed):
+                self._entries[prefix] = {}
+                self._sizes[prefix] = needed
+                self.size += needed
+                self._in_use.add(prefix)
+        if prefix in self._entries:
+            self._entries[prefix].setdefault(batch, node)
+
+    def _make_room(self, needed: int) -> bool:
+        """Drop entries until ``needed`` bytes are free; if they can't be, drop none."""
+        candidates = [prefix for prefix in self._entries if prefix not in self._in_use]
+        free = self.budget - self.size
+        if free + sum(self._sizes[prefix] for prefix in candidates) < needed:
+            return False
+        for prefix in candidates:
+            if free >= needed:
+                break
+            free += self._sizes[prefix]
+            self.size -= self._sizes.pop(prefix)
+            del self._entries[prefix]
+        return True
+
+
+def _num_bytes(node: _Node) -> int:
+    tensors = {id(tensor): tensor for tensor in (node.x, *node.features)}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+class PrefixTree:
+    """Computes a masked backbone's features under many masks in one walk.
+
+    Masks that agree on the bits before a block share all activations up to and
+    including that block's residual branch. The tree of prefixes is walked depth first,
+    so that at most one half computed block waits at every depth: memory grows with the
+    number of blocks, not of masks. Every activation is computed as the backbone
+    alone would compute it, so that the features are the same numbers.
+
+    Args:
+        backbone: A backbone in eval mode that is run stage by stage, as ``EANResNet``.
+        cache: Keeps activations at the boundaries of stages between calls.
+        work: Where to count block evaluations.
+    """
+
+    def __init__(self, backbone: nn.Module, cache: ActivationCache, work: Work) -> None:
+        self.backbone = backbone
+        self.cache = cache
+        self.work = work
+        self.blocks: List[Tuple[nn.Module, Any, int]] = []
+        for stage, blocks in enumerate(backbone.stages):
+            attentions = backbone.block_attentions(stage)
+            self.blocks += [
+                (block, attention, stage)
+                for block, attention in zip(blocks, attentions)
+            ]
+        # positions at which a stage begins, 0 (behind the stem) among them
+        self.boundaries = [
+            position
+            for position, (_, _, stage) in enumerate(self.blocks)
+            if position == 0 or self.blocks[position - 1][2] != stage
+        ]
+
+    @staticmethod
+    def supports(module: nn.Module) -> bool:
+        """Whether a masked module can be run stage by stage."""
+        return all(
+            hasattr(module, name)
+            for name in ('forward_stem', 'stages', 'block_attentions', 'out_indices')
+        )
+
+    @torch.no_grad()
+    def features(
+        self, x: Tensor, masks: Sequence[Bits], batch: int
+    ) -> Iterator[Tuple[Bits, Tuple[Tensor, ...]]]:
+        """Yield each mask with the features under it.
+
+        Args:
+            x: Images ``(N, C, H, W)``.
+            masks: Distinct masks of the backbone.
+            batch: Number of the batch that ``x`` is, the same at every call.
+        """
+        self.work.naive_blocks += len(x) * len(self.blocks) * len(masks)
+        roots = self._roots(x, masks, batch)
+        branches: List[_Branch] = []
+        while roots or branches:
+            node = self._finish(branches.pop(), batch) if branches else roots.pop()
+            while node.position < len(self.blocks):
+                branches += self._split(node)
+                del node  # its activation is not needed any more
+                node = self._finish(branches.pop(), batch)
+            yield node.masks[0], node.features
+
+    def _roots(self, x: Tensor, masks: Sequence[Bits], batch: int) -> List[_Node]:
+        """Group the masks by the deepest activation that is known for them."""
+        groups: Dict[Bits, List[Bits]] = {}
+        for mask in masks:
+            known = (
+                mask[:position]
+                for position in reversed(self.boundaries)
+                if self.cache.get(mask[:position], batch) is not None
+            )
+            groups.setdefault(next(known, None), []).append(mask)
+        roots = []
+        for prefix, group in groups.items():
+            if prefix is None:
+                x = self.backbone.forward_stem(x)
+                node = _Node(tuple(group), 0, x, None, ())
+                self.cache.put((), batch, node)
+            else:
+                node = self.cache.get(prefix, batch)._replace(masks=tuple(group))
+                self.work.cache_hits += len(node.x) * len(group)
+            roots.append(node)
+        return roots
+
+    def _split(self, node: _Node) -> List[_Branch]:
+        """Compute a block as far as the masks share it."""
+        block = self.blocks[node.position][0]
+        started = time.perf_counter()
+        residual, shortcut = block.residual(node.x), block.shortcut(node.x)
+        self.work.blocks += len(node.x)
+        self.work.block_seconds += time.perf_counter() - started
+        branches = []
+        for bit in (1, 0):
+            masks = tuple(mask for mask in node.masks if mask[node.position] == bit)
+            if masks:
+                branches.append(
+                    _Branch(
+                        masks,
+                        node.position,
+                        residual,
+                        shortcut,
+                        node.state,
+                        node.features,
+                    )
+                )
+        return branches
+
+    def _finish(self, branch: _Branch, batch: int) -> _Node:
+        """Compute the rest of a block, with attention or without."""
+        started = time.perf_counter()
+        masks, position, residual, shortcut, state, features = branch
+        block, attention, stage = self.blocks[position]
+        if masks[0][position]:
+            residual, state = attend(attention, residual, state)
+        x = block.relu(block.merge(residual, shortcut))
+        self.work.block_seconds += time.perf_counter() - started
+        position += 1
+        ends = position == len(self.blocks) or self.blocks[position][2] != stage
+        if ends or self.blocks[position][1] is not attention:
+            state = None  # it lives as long as the module stays the same
+        if ends and stage in self.backbone.out_indices:
+            features = (*features, x)
+        node = _Node(masks, position, x, state, features)
+        if ends and position < len(self.blocks):
+            self.cache.put(masks[0][:position], batch, node)
+        return node

@@ -1,0 +1,503 @@
+"""The report of a search: what the page shows, and of which files."""
+
+import base64
+import json
+import re
+import runpy
+import shutil
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from torch import nn
+
+from ean_mm import EANError, Mask, RLController
+from ean_mm.search import MaskSearch, Reward, SearchSpace, SearchStorage
+from ean_mm.visualization import report_plots
+from ean_mm.visualization.report import read_search, render_report
+
+
+class Masked(nn.Module):
+    """What a search needs of a masked module."""
+
+    attention = dict(type='SEAttention', ratio=4)
+    network = 'Toy-4'
+
+    def __init__(self, *stage_blocks):
+        super().__init__()
+        self.stage_blocks = stage_blocks
+
+    def set_mask(self, mask):
+        self.mask = mask
+
+
+class ToyEvaluator:
+    """Every second block is worth a percent, the others cost one."""
+
+    def evaluate(self, masks):
+        return [
+            {'accuracy/top1': 50.0 + sum(bits[::2]) - sum(bits[1::2])} for bits in masks
+        ]
+
+    def fingerprint(self):
+        return dict(weights='none')
+
+
+class PolicyFreeSearcher:
+    """A searcher of random masks, which learns nothing."""
+
+    def __init__(self, space, probabilities):
+        self.space = space
+        self.generator = torch.Generator().manual_seed(0)
+        self.num_steps, self.step, self.seed = 5, 0, 0
+        self.probabilities = lambda: probabilities
+
+    def ask(self):
+        return [self.space.random(self.generator)]
+
+    def tell(self, masks, rewards, metrics=None):
+        self.step += 1
+        return {}
+
+    def mode(self):
+        return (0,) * self.space.num_bits
+
+    def describe(self):
+        return {}
+
+    def state_dict(self):
+        return dict(step=self.step)
+
+
+class Killed(Exception):
+    pass
+
+
+def search(
+    work_dir, modules=None, searcher=None, num_steps=20, stop_after=None, write=True
+):
+    """Search, and write what a run writes; return the search."""
+    space = SearchSpace(nn.ModuleDict(modules or dict(backbone=Masked(2, 2))))
+    if searcher is None:
+        searcher = RLController(
+            space.num_bits, seed=3, preset='paper', num_steps=num_steps
+        )
+    elif callable(searcher):
+        searcher = searcher(space)
+
+    def on_step(record):
+        if record['step'] + 1 == stop_after:
+            raise Killed
+
+    found = MaskSearch(
+        space,
+        searcher,
+        ToyEvaluator(),
+        Reward(),
+        SearchStorage(work_dir / 'search'),
+        on_step=on_step,
+    )
+    try:
+        best = found.run()
+    except Killed:
+        return found
+    for name, mask in space.split(best.bits).items() if write else ():
+        mask.to_file(
+            work_dir / f'mask_{name}.json',
+            network='Toy-4',
+            attention=dict(type='SEAttention', ratio=4),
+            reward=best.reward,
+            accuracy=best.metric,
+            found_by=dict(
+                searcher=type(searcher).__name__,
+                settings=searcher.describe(),
+                metric='accuracy/top1',
+                reward_images=50,
+                supernet_iterations=270,
+                seed=searcher.seed,
+            ),
+        )
+    return found
+
+
+def page_of(work_dir):
+    return render_report(read_search(work_dir))
+
+
+def fact(page, name):
+    found = re.search(f'<tr><th>{re.escape(name)}</th><td>(.*?)</td></tr>', page)
+    return found and found.group(1)
+
+
+def titles(page):
+    return re.findall('<h2>(.*?)</h2>', page)
+
+
+def pictures(page):
+    """The pictures, decoded."""
+    sources = re.findall('src="data:image/svg\\+xml;base64,(.*?)"', page)
+    return [ElementTree.fromstring(base64.b64decode(source)) for source in sources]
+
+
+def table(page):
+    """The cells of the table of masks, without tags; the chosen row is marked."""
+    rows = re.findall('<tr( class="best")?>(<td>.*?)</tr>', page)
+    return [
+        (bool(best), [re.sub('<.*?>', '', cell) for cell in row.split('</td>')][:-1])
+        for best, row in rows
+    ]
+
+
+def write_history(work_dir, *steps):
+    """Write a history of (mask, metric, reward) by hand."""
+    (work_dir / 'search').mkdir(parents=True)
+    (work_dir / 'search/history.jsonl').write_text(
+        ''.join(
+            json.dumps(
+                dict(
+                    step=number,
+                    masks=[
+                        dict(mask=dict(backbone=mask), metric=metric, reward=reward)
+                        for mask, metric, reward in step
+                    ],
+                )
+            )
+            + '\n'
+            for number, step in enumerate(steps)
+        )
+    )
+
+
+@pytest.fixture
+def tool(root, monkeypatch, capsys):
+    """Run the tool in this process; return its exit status and what it printed."""
+
+    def run(*arguments):
+        path = root / 'tools/analysis_tools/search_report.py'
+        monkeypatch.setattr(sys, 'argv', [path.name, *map(str, arguments)])
+        try:
+            runpy.run_path(str(path), run_name='__main__')
+            status = 0
+        except SystemExit as error:
+            status = error.code
+        return status, capsys.readouterr().out
+
+    return run
+
+
+def test_the_page_of_a_finished_search_shows_the_chosen_mask(tmp_path):
+    best = search(tmp_path).best()
+    page = page_of(tmp_path)
+    assert titles(page) == [
+        'The chosen mask', 'Rewards', 'Probability of each bit', 'Cost and gain',
+        'The best 10 masks', 'About the run']  # fmt: skip
+    assert 'Finished, 20 of 20 steps done.' in page
+    assert 'still running' not in page and 'so far' not in ''.join(titles(page))
+    [(chosen, cells)] = [row for row in table(page) if row[0]]
+    assert cells[1] == str(Mask.from_file(tmp_path / 'mask_backbone.json'))
+    assert cells[2:4] == [f'{best.reward:.2f}', f'{best.metric:.2f}']
+
+
+def test_the_page_tells_what_the_files_hold(tmp_path):
+    found = search(tmp_path)
+    page = page_of(tmp_path)
+    draws, distinct = 20 * 3 + 1, len(found.evaluations)
+    assert fact(page, 'backbone') == (
+        'Toy-4, stages of 2-2 blocks, SEAttention (ratio 4)'
+    )
+    assert fact(page, 'searcher') == 'RLController'
+    assert 'num steps 20, masks per step 3, lr 0.05' in fact(page, 'searcher settings')
+    assert fact(page, 'reward') == (
+        'metric accuracy/top1, unit percent, weight 1, sparsity weight 2'
+    )
+    assert fact(page, 'reward images') == '50'
+    assert fact(page, 'masks drawn') == f'{draws}, {distinct} of them distinct'
+    assert fact(page, 'draws of known masks') == f'{1 - distinct / draws:.0%}'
+    assert fact(page, 'seed') == '3'
+    assert fact(page, 'supernet iterations') == '270'
+    assert fact(page, 'last step written') and fact(page, 'mask file written')
+
+
+def test_what_the_files_do_not_hold_is_left_out(tmp_path):
+    write_history(tmp_path, [('10-01', 50.0, 51.0)])
+    page = page_of(tmp_path)
+    for name in ('searcher', 'searcher settings', 'reward', 'reward images', 'seed',
+                 'mask file written'):  # fmt: skip
+        assert fact(page, name) is None
+    assert fact(page, 'backbone') == 'stages of 2-2 blocks'
+    assert fact(page, 'steps done') == '1'
+    assert 'None' not in page
+
+
+def test_the_page_loads_and_runs_nothing(tmp_path):
+    search(tmp_path)
+    page = page_of(tmp_path)
+    assert '<script' not in page and 'url(' not in page and '@import' not in page
+    loaded = re.findall('(?:src|href|srcset)="(.{5})', page)
+    assert loaded == ['data:'] * 4
+
+
+def test_every_picture_can_be_read_and_is_described(tmp_path):
+    search(tmp_path)
+    page = page_of(tmp_path)
+    assert [picture.tag.rpartition('}')[2] for picture in pictures(page)] == ['svg'] * 4
+    assert len(re.findall('<img alt="[^"]+"', page)) == 4
+    assert len(re.findall('<figcaption>[^<]+<', page)) == 4
+
+
+def test_the_same_search_gives_the_same_page(tmp_path):
+    search(tmp_path)
+    assert page_of(tmp_path) == page_of(tmp_path)
+
+
+def test_a_running_search_has_a_best_mask_so_far(tmp_path):
+    best = search(tmp_path, stop_after=7).best()
+    page = page_of(tmp_path)
+    assert titles(page)[0] == 'The best mask so far'
+    assert 'The search is still running' in page and '7 of 20 steps done' in page
+    assert 'RLController' in page
+    [(_, cells)] = [row for row in table(page) if row[0]]
+    assert cells[2] == f'{best.reward:.2f}'
+    assert fact(page, 'seed') == '3'  # from the state
+    assert fact(page, 'mask file written') is None
+
+
+def test_a_torn_last_line_is_not_counted(tmp_path):
+    search(tmp_path, stop_after=7)
+    whole = page_of(tmp_path)
+    history = tmp_path / 'search/history.jsonl'
+    text = history.read_text()
+    history.write_text(text[:-40])
+    assert '6 of 20 steps done' in page_of(tmp_path)
+    history.write_text(text + '{"step": 7, "masks": [{"ma')
+    assert table(page_of(tmp_path)) == table(whole)
+
+
+def test_a_cost_that_the_reward_counts_takes_the_place_of_the_number_of_blocks(
+    tmp_path, monkeypatch
+):
+    entries = [
+        dict(mask=dict(backbone=mask), metric=metric, reward=metric, cost=cost)
+        for mask, metric, cost in (('10', 60.0, 1.5), ('11', 61.0, 2.25))
+    ]
+    write_history(tmp_path)
+    (tmp_path / 'search/history.jsonl').write_text(
+        json.dumps(dict(step=0, masks=entries)) + '\n'
+    )
+    drawn = []
+    draw = report_plots.draw_trade_off
+    monkeypatch.setattr(
+        'ean_mm.visualization.report.draw_trade_off',
+        lambda *arguments: drawn.append(arguments) or draw(*arguments),
+    )
+    page = page_of(tmp_path)
+    assert drawn[0][0] == [1.5, 2.25] and drawn[0][3] == 'added cost, %'
+    assert [cells[5] for _, cells in table(page)] == ['2.25', '1.50']
+
+
+def test_the_mask_file_of_an_earlier_search_is_not_taken_for_this_ones(tmp_path):
+    best = search(tmp_path).best()
+    assert search(tmp_path, stop_after=19).best() == best
+    page = page_of(tmp_path)
+    assert (tmp_path / 'mask_backbone.json').exists()
+    assert 'still running' in page and '19 of 20 steps done' in page
+
+
+def test_a_mask_file_of_another_mask_does_not_end_the_search(tmp_path):
+    write_history(tmp_path, [('10-01', 50.0, 51.0), ('00-01', 40.0, 41.0)])
+    Mask.parse('00-01', (2, 2)).to_file(tmp_path / 'mask_backbone.json', reward=70.0)
+    page = page_of(tmp_path)
+    assert 'still running' in page and table(page)[0][1][1] == '10-01'
+
+
+def test_a_search_without_its_mask_file_is_not_called_running(tmp_path):
+    search(tmp_path, write=False)
+    page = page_of(tmp_path)
+    assert '20 of 20 steps done, but the search has written no mask file' in page
+    assert titles(page)[0] == 'The best mask so far'
+
+
+@pytest.mark.parametrize('probabilities', [None, [None] * 4, []])
+def test_a_searcher_without_probabilities_has_no_heat_map(tmp_path, probabilities):
+    search(tmp_path, searcher=lambda space: PolicyFreeSearcher(space, probabilities))
+    page = page_of(tmp_path)
+    assert 'Probability of each bit' not in titles(page)
+    assert len(pictures(page)) == 3
+    assert 'Finished, 5 steps done.' in page  # no file says of how many
+
+
+def test_the_table_ranks_the_masks_and_counts_their_draws(tmp_path):
+    a, b, c = ('11-00', 60.0, 61.0), ('00-00', 50.0, 52.0), ('01-11', 61.0, 61.5)
+    write_history(tmp_path, [a, b], [b, b], [c, a])
+    assert table(page_of(tmp_path)) == [
+        (True, ['1', '01-11', '61.50', '61.00', '25.0 %', 'step 2', '1']),
+        (False, ['2', '11-00', '61.00', '60.00', '50.0 %', 'step 0', '2']),
+        (False, ['3', '00-00', '52.00', '50.00', '100.0 %', 'step 0', '3']),
+    ]
+
+
+def test_of_equal_rewards_the_first_mask_is_the_best(tmp_path):
+    write_history(tmp_path, [('01', 50.0, 51.0)], [('10', 50.0, 51.0)])
+    assert read_search(tmp_path).best.masks == dict(backbone='01')
+
+
+def test_several_masked_modules_are_shown_apart(tmp_path):
+    search(tmp_path, modules=dict(backbone=Masked(2, 2), neck=Masked(3)))
+    page = page_of(tmp_path)
+    files = [Mask.from_file(tmp_path / f'mask_{name}.json')
+             for name in ('backbone', 'neck')]  # fmt: skip
+    [(_, cells)] = [row for row in table(page) if row[0]]
+    assert cells[1] == f'backbone {files[0]}neck {files[1]}'
+    assert fact(page, 'backbone').startswith('Toy-4, stages of 2-2 blocks')
+    assert fact(page, 'neck').startswith('Toy-4, stages of 3 blocks')
+
+
+def test_text_from_files_is_escaped(tmp_path):
+    search(tmp_path)
+    path = tmp_path / 'mask_backbone.json'
+    content = json.loads(path.read_text())
+    evil = '$\\x{$</td><script>alert(1)</script>"&'
+    content['network'] = content['attention']['type'] = evil
+    content['found_by'].update({'searcher': evil, evil: evil, 'metric': evil})
+    path.write_text(json.dumps(content))
+    (tmp_path / 'search/state.pth').unlink()
+    page = page_of(tmp_path)
+    assert '<script' not in page and '&lt;script&gt;' in page
+    assert len(pictures(page)) == 4  # $ is no formula in them
+
+
+def test_nothing_in_the_state_is_executed(tmp_path):
+    class Touch:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / 'executed',)
+
+    search(tmp_path, stop_after=3)
+    torch.save(Touch(), tmp_path / 'search/state.pth')
+    page = page_of(tmp_path)
+    assert not (tmp_path / 'executed').exists()
+    assert '3 steps done' in page
+
+
+def test_the_tool_writes_into_the_work_dir_or_where_it_is_told(tool, tmp_path):
+    search(tmp_path)
+    for options, out in (
+        ([], tmp_path / 'search_report.html'),
+        (['--out', tmp_path / 'new/page.html'], tmp_path / 'new/page.html'),
+    ):
+        status, printed = tool(tmp_path, *options)
+        assert (status, printed) == (0, f'{out}\n')
+        assert out.read_text() == page_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'line, message',
+    [
+        ('{"step": 0, "masks": [{"met\n', 'line 1 is damaged'),
+        ('{"step": 0, "masks": []}\n', 'out of order or has no masks'),
+        ('{"step": 0, "masks": [{"metric": 1.0, "mask": {"b": "1"}}]}\n',
+         "record 1 has no 'reward'"),
+        ('{"step": 0, "masks": [{"metric": NaN, "reward": 1, "mask": {"b": "1"}}]}\n',
+         'its metric is not finite'),
+        ('{"step": 0, "masks": [{"metric": 1, "reward": 1, "mask": {"b": "1<"}}]}\n',
+         'its mask is not bits'),
+        ('{"step": 0, "masks": [{"metric": 1, "reward": 1, "mask": "11"}]}\n',
+         'it is damaged'),
+        ('{"step": 0, "masks": [{"metric": 1, "reward": 1, "mask": {"\\t": "1"}}]}\n',
+         'no printable name'),
+        ('', 'has not finished its first step'),
+        ('{"step": 0, "ma', 'has not finished its first step'),
+    ],
+)  # fmt: skip
+def test_an_unreadable_history_ends_in_one_line(tool, tmp_path, line, message):
+    (tmp_path / 'search').mkdir()
+    (tmp_path / 'search/history.jsonl').write_text(line)
+    fails(tool(tmp_path), message)
+    assert not (tmp_path / 'search_report.html').exists()
+
+
+def test_a_history_of_two_networks_is_refused(tmp_path):
+    write_history(tmp_path, [('10-01', 50.0, 51.0)], [('1001', 50.0, 51.0)])
+    with pytest.raises(EANError, match='record 2 .* of another network'):
+        read_search(tmp_path)
+
+
+def test_other_mistakes_end_in_one_line(tool, tmp_path):
+    fails(tool(tmp_path / 'nowhere'), 'there is no folder')
+    fails(tool(tmp_path), 'holds no search')
+    write_history(tmp_path, [('10-01', 50.0, 51.0)])
+    fails(tool(tmp_path, '--out', tmp_path), 'cannot be written')
+    (tmp_path / 'mask_backbone.json').write_text('{"mask": ')
+    fails(tool(tmp_path), 'is not a mask file')
+    shutil.rmtree(tmp_path / 'search')
+    (tmp_path / 'search/history.jsonl').mkdir(parents=True)
+    fails(tool(tmp_path), 'cannot be read')
+
+
+def fails(result, message):
+    """The tool has ended with one line, which gives exit status 1."""
+    status, _ = result
+    assert isinstance(status, str), 'it did not end with an error'
+    assert status.startswith('error: ') and '\n' not in status
+    assert message in status, status
+
+
+def test_the_pareto_front_is_what_nothing_cheaper_beats():
+    #         0  1  2  3  4  5  6
+    costs = [3, 1, 2, 2, 4, 3, 5]
+    values = [7, 5, 4, 6, 9, 7, 9]
+    assert report_plots.pareto_front(costs, values) == [1, 3, 0, 4]
+
+
+def test_the_trade_off_marks_the_mask_and_names_its_axes():
+    ax = report_plots.draw_trade_off(
+        [2, 1, 0], [60.0, 61.0, 50.0], 1, 'blocks with attention', 'accuracy/top1, %'
+    ).axes[0]
+    assert ax.get_xlabel() == 'blocks with attention'
+    assert ax.get_ylabel() == 'accuracy/top1, %'
+    front, marked = ax.lines[0].get_xydata(), ax.collections[-1].get_offsets()
+    assert front.tolist() == [[0, 50], [1, 61]]
+    assert marked.tolist() == [[1, 61]]
+
+
+def test_the_progress_has_the_mean_of_a_step_and_the_best_mask_until_then(tmp_path):
+    steps = [[('01', 50.0, 50.0), ('00', 48.0, 52.0)], [('11', 60.0, 51.0)]]
+    write_history(tmp_path, *steps)
+    figure = report_plots.draw_progress(read_search(tmp_path).records, 'mIoU')
+    reward, metric = figure.axes
+    assert [list(line.get_ydata()) for line in reward.lines] == [
+        [51, 51], [52, 52]]  # fmt: skip
+    # The metric of the mask with the best reward, though another has a higher one.
+    assert [list(line.get_ydata()) for line in metric.lines] == [
+        [49, 60], [48, 48]]  # fmt: skip
+    assert (reward.get_ylabel(), metric.get_ylabel()) == ('reward', 'mIoU, %')
+
+
+def test_the_heat_map_parts_stages_and_modules():
+    records = [
+        dict(step=0, probabilities=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]),
+        dict(step=1, probabilities=None),
+    ]
+    blocks = dict(backbone=(2, 1, 1), neck=(2,))
+    *maps, _ = report_plots.draw_probabilities(records, blocks).axes
+    drawn = [ax.collections[0].get_array() for ax in maps]
+    assert drawn[0][:, 0].tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert drawn[1][:, 0].tolist() == [0.5, 0.6]
+    assert all(array.mask[:, 1].all() for array in drawn)  # nothing known of step 1
+    assert [[line.get_ydata()[0] for line in ax.lines] for ax in maps] == [
+        [1.5, 2.5], []]  # fmt: skip
+    assert [ax.get_title(loc='left') for ax in maps] == ['backbone', 'neck']
+    assert [text.get_text() for text in maps[0].texts] == [
+        'stage 1', 'stage 2', 'stage 3']  # fmt: skip
+
+
+def test_a_long_network_is_drawn_in_rows_whose_stages_count_on():
+    mask = Mask.parse('all', (3, 4, 23, 3))
+    figure = report_plots.draw_masks(dict(backbone=mask), dict(backbone='SE'))
+    labels = [
+        [text.get_text() for text in ax.texts if 'stage' in text.get_text()]
+        for ax in figure.axes
+    ]
+    assert labels == [['stage 1', 'stage 2'], ['stage 3'], ['stage 4']]
+    assert len({ax.get_xlim() for ax in figure.axes}) == 1
