@@ -1,6 +1,7 @@
 """What the command line tools do to a config before the Runner gets it."""
 
 import argparse
+import gc
 import os
 import sys
 from pathlib import Path
@@ -31,6 +32,9 @@ def explain_errors(main: Callable[[], None]) -> None:
         sys.exit(f'error: {innermost}')
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # A wrapped model keeps the group's threads alive, in reference cycles with
+            # its Runner. One that wants the interpreter while that ends aborts.
+            gc.collect()
             torch.distributed.destroy_process_group()
 
 
