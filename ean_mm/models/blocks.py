@@ -1,12 +1,19 @@
 """Residual blocks and stages that attention can be plugged into."""
 
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Tuple
 
+import torch
 from mmpretrain.models.backbones.resnet import BasicBlock, Bottleneck, ResLayer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ean_mm.models.attention import attend
+from ean_mm.models.attention import GateAttention, attend
+from ean_mm.models.fused import (
+    InvertibleGatedReLU,
+    compiles,
+    gated_sum,
+    needs_gradient,
+)
 
 
 class AttentionBlock:
@@ -17,17 +24,88 @@ class AttentionBlock:
     block computes what its parent class computes.
     """
 
+    gates_early = False
+    """whether the attention takes the input of the residual branch's last layer, as
+    :meth:`~ean_mm.models.attention.GateAttention.before` gives it"""
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return the residual branch as far as the input of its last convolution."""
+        raise NotImplementedError
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Return the residual branch, from the input of its last convolution on."""
+        raise NotImplementedError
+
     def residual(self, x: Tensor) -> Tensor:
         """Return the residual branch up to and including its last norm layer."""
-        raise NotImplementedError
+        return self.project(self.hidden(x))
 
     def shortcut(self, x: Tensor) -> Tensor:
         """Return what the residual branch is added to."""
         return x if self.downsample is None else self.downsample(x)
 
-    def merge(self, residual: Tensor, shortcut: Tensor) -> Tensor:
-        """Add the (attended) residual branch to the shortcut."""
-        return self.drop_path(residual) + shortcut
+    def merge(
+        self,
+        residual: Tensor,
+        shortcut: Tensor,
+        attention: Optional[nn.Module] = None,
+        state: Any = None,
+        inplace: bool = True,
+        hidden: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, Any]:
+        """Attend to the residual branch, add the shortcut and apply the ReLU.
+
+        Args:
+            residual: The residual branch, ``(N, C, H, W)``.
+            shortcut: What it is added to, of the same shape.
+            attention: The module to plug in, or None.
+            state: State of a stateful attention module before this block.
+            inplace: Whether ``residual`` may be overwritten.
+            hidden: What the gate is computed from, ``residual`` by default.
+
+        Returns:
+            The output ``(N, C, H, W)`` of the block and the state after it.
+        """
+        if hidden is None and not self._fuses(attention):
+            if attention is not None:
+                residual, state = attend(attention, residual, state)
+                inplace = False  # it may be what went in
+            residual = self.drop_path(residual)
+            add = residual.add_ if inplace else residual.add
+            return self.relu(add(shortcut)), state
+        source = residual if hidden is None else hidden
+        gate = attention.gate(source, *[state] * attention.stateful)
+        if attention.stateful:
+            gate, state = gate
+        if needs_gradient(residual, gate, shortcut):
+            if inplace and attention.invertible and self._inverts(residual, gate):
+                return InvertibleGatedReLU.apply(residual, gate, shortcut), state
+            inplace = False
+        return self.relu(gated_sum(residual, gate, shortcut, inplace)), state
+
+    def _fuses(self, attention: Optional[nn.Module]) -> bool:
+        """Whether attention can give its gate without being called."""
+        return (
+            isinstance(attention, GateAttention)
+            and type(attention).forward is GateAttention.forward
+            and not attention._forward_hooks
+            and not attention._forward_pre_hooks
+            and (not self.training or isinstance(self.drop_path, nn.Identity))
+        )
+
+    def _inverts(self, residual: Tensor, gate: Tensor) -> bool:
+        """Whether the backward pass can do without the residual branch."""
+        return (
+            isinstance(self.relu, nn.ReLU)
+            and residual.requires_grad
+            and residual.dtype == gate.dtype
+            and residual.dtype in (torch.float32, torch.float64)
+            and not compiles()
+        )
+
+    def deploy_attention(self, attention: nn.Module) -> nn.Module:
+        """Return what stands for the attention once the norm layers are folded."""
+        return attention
 
     def forward(
         self, x: Tensor, attention: Optional[nn.Module] = None, state: Any = None
@@ -45,35 +123,51 @@ class AttentionBlock:
         """
 
         def inner_forward(x, state):
-            residual = self.residual(x)
-            if attention is not None:
-                residual, state = attend(attention, residual, state)
-            return self.merge(residual, self.shortcut(x)), state
+            hidden = self.hidden(x)
+            return self.merge(
+                self.project(hidden),
+                self.shortcut(x),
+                attention,
+                state,
+                hidden=hidden if self.gates_early else None,
+            )
 
         if self.with_cp and x.requires_grad:
             # The reentrant form breaks a module that is used twice under DDP.
             out, state = checkpoint(inner_forward, x, state, use_reentrant=False)
         else:
             out, state = inner_forward(x, state)
-        out = self.relu(out)
         return (out, state) if getattr(attention, 'stateful', False) else out
 
 
 class EANBasicBlock(AttentionBlock, BasicBlock):
     """mmpretrain's ``BasicBlock`` with a place for attention."""
 
-    def residual(self, x: Tensor) -> Tensor:
-        x = self.relu(self.norm1(self.conv1(x)))
-        return self.norm2(self.conv2(x))
+    def hidden(self, x: Tensor) -> Tensor:
+        return self.relu(self.norm1(self.conv1(x)))
+
+    def project(self, hidden: Tensor) -> Tensor:
+        return self.norm2(self.conv2(hidden))
 
 
 class EANBottleneck(AttentionBlock, Bottleneck):
     """mmpretrain's ``Bottleneck`` with a place for attention."""
 
-    def residual(self, x: Tensor) -> Tensor:
+    def hidden(self, x: Tensor) -> Tensor:
         x = self.relu(self.norm1(self.conv1(x)))
-        x = self.relu(self.norm2(self.conv2(x)))
-        return self.norm3(self.conv3(x))
+        return self.relu(self.norm2(self.conv2(x)))
+
+    def project(self, hidden: Tensor) -> Tensor:
+        return self.norm3(self.conv3(hidden))
+
+    def deploy_attention(self, attention: nn.Module) -> nn.Module:
+        can_move = isinstance(attention, GateAttention) and self._fuses(attention)
+        if can_move and isinstance(self.norm3, nn.Identity):
+            moved = attention.before(self.conv3)
+            if moved is not None:
+                self.gates_early = True
+                return moved
+        return attention
 
 
 class EANStage(ResLayer):
@@ -98,29 +192,28 @@ class EANStage(ResLayer):
         x: Tensor,
         attentions: Optional[Sequence[nn.Module]] = None,
         bits: Sequence[int] = (),
+        shared: bool = True,
     ) -> Tensor:
         """Run the blocks.
 
         Args:
             x: Input of shape ``(N, C_in, H, W)``.
             attentions: The attention module of each block; a shared one stands at
-                every block. Its state runs on as long as the module stays the same.
+                every block.
             bits: 0 or 1 for each block: where the attention is plugged in.
+            shared: Let the state of stateful attention run from block to block.
 
         Returns:
             The output ``(N, C, H', W')`` of the last block.
         """
         if attentions is None or not any(bits):
             return super().forward(x)
-        previous, state = None, None
+        state = None
         for block, attention, bit in zip(self, attentions, bits):
             if not bit:
                 x = block(x)
-                continue
-            if attention is not previous:
-                previous, state = attention, None
-            if getattr(attention, 'stateful', False):
-                x, state = block(x, attention, state)
+            elif getattr(attention, 'stateful', False):
+                x, state = block(x, attention, state if shared else None)
             else:
                 x = block(x, attention)
         return x

@@ -2,6 +2,8 @@
 
 from typing import Any, Dict, List, Optional, Tuple
 
+import torch
+from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
 from mmengine.registry import MODELS
 from mmpretrain.models.backbones.resnet import ResNet
 from mmpretrain.models.backbones.resnet_cifar import ResNet_CIFAR
@@ -34,6 +36,8 @@ class EANResNet(MaskedModule, ResNet):
         freeze_attention: Let ``frozen_stages`` and ``norm_eval`` apply to the
             attention modules too. By default these always train.
         contract_dilation: Halve the dilation of a stage's first block, as mmseg does.
+        deploy: Build the network as :meth:`switch_to_deploy` leaves it, to load a
+            checkpoint of ``tools/model_converters/deploy.py``.
         pretrained: Path or URL of a checkpoint; short for
             ``init_cfg=dict(type='Pretrained', checkpoint=...)``, as mmseg passes it.
         zero_init_residual: Start with the last norm layer of every block at zero. The
@@ -67,6 +71,7 @@ class EANResNet(MaskedModule, ResNet):
         share: str = 'stage',
         freeze_attention: bool = False,
         contract_dilation: bool = False,
+        deploy: bool = False,
         pretrained: Optional[str] = None,
         zero_init_residual: bool = False,
         **kwargs,
@@ -85,6 +90,7 @@ class EANResNet(MaskedModule, ResNet):
         # The parent builds the stages and freezes some of them in its constructor.
         self.contract_dilation = contract_dilation
         self.freeze_attention = False
+        self.deployed = False
         super().__init__(depth, zero_init_residual=zero_init_residual, **kwargs)
 
         self.share = share
@@ -97,6 +103,8 @@ class EANResNet(MaskedModule, ResNet):
         self.set_mask(mask)
         self.freeze_attention = freeze_attention
         self._freeze_stages()
+        if deploy:
+            self.switch_to_deploy()
 
     def make_res_layer(self, **kwargs) -> EANStage:
         return EANStage(contract_dilation=self.contract_dilation, **kwargs)
@@ -123,9 +131,49 @@ class EANResNet(MaskedModule, ResNet):
         if not self.attentions:
             return None
         attention = self.attentions[stage]
-        if self.share == 'stage':
+        if self.share == 'stage' and not self.deployed:
             return [attention] * self.stage_blocks[stage]
         return list(attention)
+
+    def set_mask(self, mask: Any) -> None:
+        if self.deployed:
+            raise EANError(
+                f'{self.network} is deployed for the mask {self.mask}; to change it, '
+                'deploy the trained checkpoint again'
+            )
+        super().set_mask(mask)
+
+    @torch.no_grad()
+    def switch_to_deploy(
+        self, memory_format: torch.memory_format = torch.channels_last
+    ) -> None:
+        """Turn the network into its fastest form for inference, with the same output.
+
+        The norm layers are folded into the convolutions, attention that no bit uses is
+        dropped, and where attention follows a 1x1 convolution its gate is taken from
+        the convolution's input. The mask is fixed then, and the network cannot be
+        trained any more. A second call changes nothing.
+
+        Args:
+            memory_format: ``torch.channels_last``, on most machines the faster one, or
+                ``torch.contiguous_format``.
+        """
+        if self.deployed:
+            return
+        self.eval()
+        attentions = [self.block_attentions(i) for i in range(len(self.stages))]
+        self.attentions = nn.ModuleList()  # what norm layers are in it stay
+        fuse_conv_bn(self)
+        if self.attention is not None:
+            for stage, modules, bits in zip(self.stages, attentions, self.mask.stages):
+                deployed = nn.ModuleList(
+                    block.deploy_attention(module) if bit else nn.Identity()
+                    for block, module, bit in zip(stage, modules, bits)
+                )
+                self.attentions.append(deployed)
+        self.deployed = True
+        self.requires_grad_(False)
+        self.to(memory_format=memory_format)
 
     def num_attention_parameters(self) -> int:
         """Count the parameters of the attention modules that the mask plugs in."""
@@ -154,7 +202,7 @@ class EANResNet(MaskedModule, ResNet):
         x = self.forward_stem(x)
         outs = []
         for i, (stage, bits) in enumerate(zip(self.stages, self._mask.stages)):
-            x = stage(x, self.block_attentions(i), bits)
+            x = stage(x, self.block_attentions(i), bits, self.share == 'stage')
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
@@ -166,6 +214,11 @@ class EANResNet(MaskedModule, ResNet):
                 attention.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'EANResNet':
+        if mode and self.deployed:
+            raise EANError(
+                f'{self.network} is deployed and cannot be trained; train the '
+                'checkpoint that it was made of'
+            )
         super().train(mode)
         if not self.freeze_attention:
             self.attentions.train(mode)  # norm_eval has put their norm layers to eval

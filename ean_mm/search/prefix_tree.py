@@ -8,7 +8,6 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Se
 import torch
 from torch import Tensor, nn
 
-from ean_mm.models.attention import attend
 from ean_mm.search.space import Bits
 
 
@@ -255,9 +254,8 @@ class PrefixTree:
         started = time.perf_counter()
         masks, position, residual, shortcut, state, features = branch
         block, attention, stage = self.blocks[position]
-        if masks[0][position]:
-            residual, state = attend(attention, residual, state)
-        x = block.relu(block.merge(residual, shortcut))
+        plugged = attention if masks[0][position] else None
+        x, state = block.merge(residual, shortcut, plugged, state, inplace=False)
         self.work.block_seconds += time.perf_counter() - started
         position += 1
         ends = position == len(self.blocks) or self.blocks[position][2] != stage

@@ -10,7 +10,9 @@ from ean_mm.models.attention.base import (
     IDENTITY_LOGIT,
     GateAttention,
     bottleneck_width,
+    compose,
     global_average_pool,
+    with_layers,
 )
 
 State = Tuple[Tensor, Tensor]
@@ -35,6 +37,7 @@ class DIAAttention(GateAttention):
     """
 
     stateful = True
+    invertible = True
 
     def __init__(self, channels: int, ratio: int = 20, init: str = 'default') -> None:
         super().__init__(channels, init)
@@ -43,6 +46,7 @@ class DIAAttention(GateAttention):
         self.w_hh = self._bottleneck(channels, hidden)
         if init == 'identity':
             self.initial_cell = nn.Parameter(torch.empty(channels))
+        self.register_buffer('initial_gates', None)  # of a deployed network
         self.reset_parameters()
 
     @staticmethod
@@ -68,8 +72,8 @@ class DIAAttention(GateAttention):
 
     def initial_state(self, v: Tensor) -> State:
         """Return the state ``(h, c)`` before a stage's first plugged block."""
-        zeros = torch.zeros_like(v)
-        cell = self.initial_cell.expand_as(v) if self.init == 'identity' else zeros
+        zeros = v.new_zeros(len(v), self.channels)
+        cell = self.initial_cell.expand_as(zeros) if self.init == 'identity' else zeros
         return zeros, cell
 
     def step(self, v: Tensor, state: Optional[State] = None) -> Tuple[Tensor, State]:
@@ -83,7 +87,10 @@ class DIAAttention(GateAttention):
             The gate ``(N, C)`` and the new state.
         """
         hidden, cell = self.initial_state(v) if state is None else state
-        gates = self.w_ih(v) + self.w_hh(hidden)
+        if state is None and self.initial_gates is not None:
+            gates = self.w_ih(v) + self.initial_gates
+        else:
+            gates = self.w_ih(v) + self.w_hh(hidden)
         i, f, g, o = gates.chunk(4, dim=1)
         cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
         hidden = o.sigmoid() * cell.sigmoid()
@@ -95,7 +102,11 @@ class DIAAttention(GateAttention):
         gate, state = self.step(v, state)
         return gate.to(x.dtype)[..., None, None], state
 
-    def forward(self, x: Tensor, state: Optional[State] = None) -> Tuple[Tensor, State]:
-        """Scale ``x`` of shape ``(N, C, H, W)``; return it and the state after it."""
-        gate, state = self.gate(x, state)
-        return x * gate, state
+    def before(self, conv: nn.Conv2d) -> 'DIAAttention':
+        squeeze, relu, excite = self.w_ih
+        moved = with_layers(
+            self, w_ih=nn.Sequential(compose(conv, squeeze), relu, excite)
+        )
+        # A constant at the start of a stage, where the hidden state is zero.
+        moved.initial_gates = self.w_hh(squeeze.weight.new_zeros(self.channels))
+        return moved

@@ -34,6 +34,8 @@ class ECAAttention(GateAttention):
         ValueError: ``kernel_size`` is even.
     """
 
+    invertible = True
+
     def __init__(
         self,
         channels: int,

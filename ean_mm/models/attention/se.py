@@ -7,7 +7,9 @@ from ean_mm.models.attention.base import (
     IDENTITY_LOGIT,
     GateAttention,
     bottleneck_width,
+    compose,
     global_average_pool,
+    with_layers,
 )
 
 
@@ -22,6 +24,8 @@ class SEAttention(GateAttention):
         ratio: The hidden layer has ``max(1, C // ratio)`` units.
         init: See :class:`~ean_mm.models.attention.base.GateAttention`.
     """
+
+    invertible = True
 
     def __init__(self, channels: int, ratio: int = 16, init: str = 'default') -> None:
         super().__init__(channels, init)
@@ -43,3 +47,6 @@ class SEAttention(GateAttention):
         squeezed = global_average_pool(x).to(self.fc1.weight.dtype)
         logits = self.fc2(self.fc1(squeezed).relu())
         return logits.sigmoid().to(x.dtype)[..., None, None]
+
+    def before(self, conv: nn.Conv2d) -> 'SEAttention':
+        return with_layers(self, fc1=compose(conv, self.fc1))

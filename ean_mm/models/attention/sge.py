@@ -44,12 +44,12 @@ class SGEAttention(GateAttention):
         nn.init.zeros_(self.weight)
         nn.init.constant_(self.bias, 1.0 if self.init == 'default' else IDENTITY_LOGIT)
 
-    def group_gate(self, x: Tensor) -> Tensor:
-        """Return one gate map a group: ``(N, groups, H, W)``, at least in float32."""
+    def gate(self, x: Tensor) -> Tensor:
+        """Return one gate map a group, ``(N, groups, H, W)``."""
         # Autocast would take the sums over space in half precision.
         with torch.autocast(x.device.type, enabled=False):
-            grouped = x.to(statistics_dtype(x)).unflatten(1, (self.groups, -1))
-            similarity = (grouped * grouped.mean((3, 4), keepdim=True)).sum(2)
+            features = x.to(statistics_dtype(x)).unflatten(1, (self.groups, -1))
+            similarity = (features * features.mean((3, 4), keepdim=True)).sum(2)
             centred = similarity - similarity.mean((2, 3), keepdim=True)
             positions = centred.shape[2] * centred.shape[3]
             # torch.std is NaN for a single position, where `centred` is 0.
@@ -57,14 +57,4 @@ class SGEAttention(GateAttention):
                 positions - 1, 1
             )
             normalised = centred / (variance.sqrt() + self.eps)
-            return (normalised * self.weight + self.bias).sigmoid()
-
-    def gate(self, x: Tensor) -> Tensor:
-        """Return the gate ``(N, C, H, W)`` for ``x`` of that shape."""
-        per_group = self.channels // self.groups
-        return self.group_gate(x).to(x.dtype).repeat_interleave(per_group, dim=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scale ``x`` of shape ``(N, C, H, W)``, every group by its own map."""
-        grouped = x.unflatten(1, (self.groups, -1))
-        return (grouped * self.group_gate(x).to(x.dtype).unsqueeze(2)).flatten(1, 2)
+            return (normalised * self.weight + self.bias).sigmoid().to(x.dtype)

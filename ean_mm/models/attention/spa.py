@@ -10,6 +10,7 @@ from ean_mm.models.attention.base import (
     GateAttention,
     bottleneck_width,
     statistics_dtype,
+    with_layers,
 )
 
 
@@ -51,3 +52,23 @@ class SPAAttention(GateAttention):
         )
         logits = self.fc2(self.fc1(pyramid.to(self.fc1.weight.dtype)).relu())
         return logits.sigmoid().to(x.dtype)[..., None, None]
+
+    def before(self, conv: nn.Conv2d) -> 'SPAAttention':
+        weights, layers = (
+            [],
+            self.fc1.weight.split(
+                [size * size * self.channels for size in self.sizes], dim=1
+            ),
+        )
+        bias = self.fc1.bias.double()
+        matrix = conv.weight.double()[..., 0, 0]  # (C, C_in)
+        for layer in layers:
+            by_position = layer.double().unflatten(1, (self.channels, -1))
+            weights.append(torch.einsum('hcp,ci->hip', by_position, matrix).flatten(1))
+            if conv.bias is not None:
+                bias = bias + torch.einsum('hcp,c->h', by_position, conv.bias.double())
+        weight = torch.cat(weights, dim=1)
+        fc1 = nn.Linear(weight.shape[1], weight.shape[0]).to(self.fc1.weight)
+        fc1.weight.copy_(weight)
+        fc1.bias.copy_(bias)
+        return with_layers(self, fc1=fc1)

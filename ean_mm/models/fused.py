@@ -1,0 +1,66 @@
+"""Gate, residual addition and ReLU with little memory and memory traffic."""
+
+from typing import Any, Tuple
+
+import torch
+from torch import Tensor
+
+from ean_mm.models.attention.base import grouped
+
+
+def gated_sum(
+    residual: Tensor, gate: Tensor, shortcut: Tensor, inplace: bool = False
+) -> Tensor:
+    """Return ``residual * gate + shortcut``, in inference without the product.
+
+    Args:
+        residual: Feature map of shape ``(N, C, H, W)``.
+        gate: Its gate, as :meth:`~ean_mm.models.attention.GateAttention.gate` shapes
+            it.
+        shortcut: What is added, ``(N, C, H, W)``.
+        inplace: Overwrite ``residual`` with the result. No gradient may need it.
+    """
+    factor, gate = grouped(residual, gate)
+    addend = shortcut.view(factor.shape)
+    if compiles() or needs_gradient(residual, gate, shortcut):
+        return (factor * gate + addend).view(residual.shape)
+    if not factor.dtype == gate.dtype == addend.dtype:
+        return (factor * gate).add_(addend).view(residual.shape)
+    out = factor if inplace else None
+    return torch.addcmul(addend, factor, gate, out=out).view(residual.shape)
+
+
+class InvertibleGatedReLU(torch.autograd.Function):
+    """``relu(residual * gate + shortcut)`` in the memory of ``residual``.
+
+    The backward pass keeps the result, which the next block keeps anyway, instead of
+    ``residual``: where the ReLU is open, ``residual * gate = result - shortcut``, so
+    that the gate's gradient is ``sum(grad * (result - shortcut)) / gate``. A sigmoid's
+    own derivative then multiplies by its value; nothing is lost where a gate is small.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, residual: Tensor, gate: Tensor, shortcut: Tensor) -> Tensor:
+        torch.addcmul(shortcut, residual, gate, out=residual).relu_()
+        ctx.mark_dirty(residual)
+        ctx.save_for_backward(residual, gate, shortcut)
+        return residual
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        result, gate, shortcut = ctx.saved_tensors
+        grad = torch.where(result > 0, grad, 0)
+        smallest = torch.finfo(gate.dtype).tiny
+        product = torch.sub(result, shortcut).mul_(grad)
+        grad_gate = product.sum((2, 3), keepdim=True) / gate.clamp(min=smallest)
+        return torch.mul(grad, gate, out=product), grad_gate, grad
+
+
+def needs_gradient(*tensors: Tensor) -> bool:
+    """Whether autograd will want to differentiate what is computed of the tensors."""
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+
+
+def compiles() -> bool:
+    """Whether a compiler or exporter is recording, which fuses operations itself."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()

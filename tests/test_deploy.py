@@ -1,0 +1,261 @@
+"""The fused path and deployed networks: the same output, less work."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from torch import nn
+
+from ean_mm import EANResNet
+from ean_mm.models.attention import GateAttention, build_attention
+from ean_mm.models.attention.base import global_average_pool, scale
+from ean_mm.models.blocks import AttentionBlock, EANBottleneck
+from ean_mm.models.fused import InvertibleGatedReLU, gated_sum
+
+KINDS = ['SE', 'SGE', 'DIA', 'SPA', 'ECA', 'CBAM']
+MASKS = {18: '10-11-01-10', 50: '101-1101-110010-011'}
+FORMATS = [torch.contiguous_format, torch.channels_last]
+
+
+@MODELS.register_module()
+class Tripling(nn.Module):
+    """A user's own attention, with a norm layer that no convolution precedes."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return 3 * self.conv(self.bn(x))
+
+
+def build(depth=50, kind='SE', **kwargs):
+    options = dict(
+        base_channels=16,
+        stem_channels=16,
+        mask=MASKS[depth],
+        attention=dict(type=kind if kind == 'Tripling' else f'{kind}Attention'),
+        out_indices=(0, 1, 2, 3),
+    )
+    model = EANResNet(depth, **{**options, **kwargs})
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    for parameter in model.attentions.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def assert_same(ours, theirs, tolerance=1e-5):
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a - b).norm() <= tolerance * b.norm()
+
+
+@torch.no_grad()
+def deployed(model, **kwargs):
+    copied = copy.deepcopy(model)
+    copied.switch_to_deploy(**kwargs)
+    return copied
+
+
+# the fused sum
+
+
+@pytest.mark.parametrize('memory_format', FORMATS)
+@pytest.mark.parametrize('groups', [1, 4, 16])
+@pytest.mark.parametrize('size', [(1, 1), (5, 3)])
+def test_the_fused_sum_is_scale_and_add(memory_format, groups, size):
+    residual, shortcut = torch.randn(2, 2, 16, 5, 3).unbind()
+    residual = residual.to(memory_format=memory_format)
+    shortcut = shortcut.to(memory_format=memory_format)
+    gate = torch.rand(2, groups, *size)
+    expected = residual * gate.repeat_interleave(16 // groups, dim=1) + shortcut
+    kept = residual.clone(memory_format=torch.preserve_format)
+    torch.testing.assert_close(gated_sum(residual, gate, shortcut), expected)
+    assert torch.equal(residual, kept)
+    out = gated_sum(residual, gate, shortcut, inplace=True)
+    torch.testing.assert_close(out, expected)
+    assert out.data_ptr() == residual.data_ptr()
+
+
+def test_the_gradient_of_the_inverted_form():
+    residual, shortcut = torch.randn(2, 2, 3, 4, 4, dtype=torch.double).unbind()
+    gate = torch.rand(2, 3, 1, 1, dtype=torch.double) + 0.01
+    inputs = [x.requires_grad_() for x in (residual.clone(), gate, shortcut.clone())]
+
+    def function(residual, gate, shortcut):
+        return InvertibleGatedReLU.apply(residual * 1, gate, shortcut)
+
+    assert torch.autograd.gradcheck(function, inputs)
+
+
+def test_a_closed_gate_has_a_finite_gradient():
+    logits = torch.tensor([-200.0, -60.0, 0.0]).view(1, 3, 1, 1).requires_grad_()
+    residual = torch.randn(1, 3, 4, 4, requires_grad=True)
+    out = InvertibleGatedReLU.apply(residual * 1, logits.sigmoid(), torch.ones(1))
+    out.sum().backward()
+    assert logits.grad.isfinite().all() and residual.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('memory_format', FORMATS)
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('depth', [18, 50])
+def test_gradients_are_those_of_the_unfused_block(
+    depth, kind, memory_format, monkeypatch
+):
+    model = build(depth, kind).double().train()
+    images = torch.randn(4, 3, 64, 64, dtype=torch.double)
+    images = images.to(memory_format=memory_format)
+    plain = copy.deepcopy(model)
+
+    def run(network):
+        outs = network(images)
+        sum((out * out.cos()).sum() for out in outs).backward()
+        return outs
+
+    outs = run(model)
+    monkeypatch.setattr(AttentionBlock, '_fuses', lambda *args: False)
+    assert_same(outs, run(plain), 1e-10)
+    for (name, a), b in zip(model.named_parameters(), plain.parameters()):
+        if b.grad is None:
+            assert a.grad is None, name
+        else:
+            assert (a.grad - b.grad).norm() <= 1e-8 * b.grad.norm() + 1e-12, name
+
+
+def test_training_keeps_one_map_less_a_block():
+    def kept_bytes(fuse):
+        block = EANBottleneck(64, 64)
+        attention = build_attention(dict(type='SEAttention'), 64)
+        block._fuses = lambda attention: fuse and attention is not None
+        kept = {}
+
+        def pack(tensor):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.nbytes
+            return tensor
+
+        x = torch.randn(2, 64, 8, 8, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            out = block(x * 1, attention)
+        assert out.requires_grad
+        return sum(kept.values())
+
+    assert kept_bytes(True) == kept_bytes(False) - 2 * 64 * 8 * 8 * 4
+
+
+def test_hooks_on_attention_are_called():
+    model, calls = build(), []
+    model.attentions[0].register_forward_hook(lambda *args: calls.append(1))
+    with torch.no_grad():
+        model(torch.randn(1, 3, 64, 64))
+    assert len(calls) == 2  # two bits in the first stage
+
+
+def test_an_own_forward_is_called():
+    class Own(GateAttention):
+        def gate(self, x):
+            raise AssertionError
+
+        def forward(self, x):
+            return 2 * x
+
+    block = EANBottleneck(16, 16).eval()
+    x = torch.randn(1, 16, 4, 4)
+    with torch.no_grad():
+        expected = (2 * block.residual(x) + x).relu()
+        torch.testing.assert_close(block(x, Own(16)), expected)
+
+
+@pytest.mark.parametrize('memory_format', FORMATS)
+def test_pooling_is_the_mean(memory_format):
+    x = torch.randn(2, 16, 7, 5).to(memory_format=memory_format)
+    torch.testing.assert_close(global_average_pool(x), x.mean((2, 3)))
+    wide = global_average_pool(x.bfloat16())
+    assert wide.dtype == torch.float32
+    torch.testing.assert_close(wide, x.bfloat16().float().mean((2, 3)))
+
+
+# deployment
+
+
+@pytest.mark.parametrize('share', ['stage', 'block'])
+@pytest.mark.parametrize('kind', [*KINDS, 'Tripling'])
+@pytest.mark.parametrize('depth', [18, 50])
+@torch.no_grad()
+def test_deployed_networks_agree(depth, kind, share):
+    model = build(depth, kind, share=share)
+    images = torch.randn(2, 3, 64, 64)
+    expected = model(images)
+    for memory_format in FORMATS:
+        network = deployed(model, memory_format=memory_format)
+        assert_same(network(images), expected)
+
+
+@pytest.mark.parametrize('init', ['default', 'identity'])
+@torch.no_grad()
+def test_a_started_cell_survives_deployment(init):
+    model = build(attention=dict(type='DIAAttention', init=init))
+    images = torch.randn(2, 3, 64, 64)
+    assert_same(deployed(model)(images), model(images))
+
+
+@torch.no_grad()
+def test_deployment_of_deep_stems_dilations_and_plain_networks():
+    images = torch.randn(2, 3, 64, 64)
+    for options in (
+        dict(deep_stem=True, avg_down=True),
+        dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), contract_dilation=True),
+        dict(attention=None),
+        dict(norm_cfg=dict(type='GN', num_groups=4)),  # not to be folded
+    ):
+        model = build(**options)
+        assert_same(deployed(model)(images), model(images))
+
+
+def test_what_is_left_after_deployment():
+    network = deployed(build(mask='100-0000-110010-000'))
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
+    used = [m for m in network.modules() if isinstance(m, GateAttention)]
+    assert len(used) == 4
+    moved = network.attentions[2][0]
+    assert moved.fc1.in_features == 64 and moved.channels == 256  # of conv3's input
+    assert moved.fc2 is network.attentions[2][1].fc2
+    assert not any(p.requires_grad for p in network.parameters())
+
+
+@torch.no_grad()
+def test_deploying_twice_changes_nothing():
+    network = deployed(build())
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    network.switch_to_deploy()
+    assert network.state_dict().keys() == state.keys()
+    assert all(torch.equal(network.state_dict()[key], state[key]) for key in state)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@torch.no_grad()
+def test_a_deployed_state_loads_into_a_network_built_for_it(kind):
+    network = deployed(build(kind=kind, share='stage'))
+    built = build(kind=kind, deploy=True)
+    built.load_state_dict(network.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    assert_same(built(images), network(images), 0)
+
+
+def test_a_deployed_network_is_neither_trained_nor_given_another_mask():
+    network = deployed(build())
+    with pytest.raises(ValueError, match='deployed and cannot be trained'):
+        network.train()
+    with pytest.raises(ValueError, match='is deployed for the mask 101-1101'):
+        network.set_mask('none')
+    assert network.eval() is network
+
+
+def test_scaling_by_groups():
+    x, gate = torch.randn(2, 8, 3, 3), torch.rand(2, 4, 3, 3)
+    expected = x * gate.repeat_interleave(2, dim=1)
+    torch.testing.assert_close(scale(x, gate), expected)
