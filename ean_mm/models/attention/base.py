@@ -133,7 +133,7 @@ def with_layers(attention: nn.Module, **layers: nn.Module) -> nn.Module:
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether ``(N, C, H, W)`` is stored as ``(N, H, W, C)``, and not as it is named."""
+    """Whether ``(N, C, H, W)`` is stored in the order ``(N, H, W, C)``."""
     return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -72,7 +72,7 @@ class DIAAttention(GateAttention):
 
     def initial_state(self, v: Tensor) -> State:
         """Return the state ``(h, c)`` before a stage's first plugged block."""
-        zeros = v.new_zeros(len(v), self.channels)
+        zeros = v.new_zeros(v.shape[0], self.channels)
         cell = self.initial_cell.expand_as(zeros) if self.init == 'identity' else zeros
         return zeros, cell
 
