@@ -11,11 +11,12 @@ from ean_mm import EANResNet
 from ean_mm.models.attention import GateAttention, build_attention
 from ean_mm.models.attention.base import global_average_pool, scale
 from ean_mm.models.blocks import AttentionBlock, EANBottleneck
+from ean_mm.models.ean_resnet import MEMORY_FORMATS
 from ean_mm.models.fused import InvertibleGatedReLU, gated_sum
 
 KINDS = ['SE', 'SGE', 'DIA', 'SPA', 'ECA', 'CBAM']
 MASKS = {18: '10-11-01-10', 50: '101-1101-110010-011'}
-FORMATS = [torch.contiguous_format, torch.channels_last]
+FORMATS = list(MEMORY_FORMATS.values())
 
 
 @MODELS.register_module()
@@ -190,7 +191,7 @@ def test_deployed_networks_agree(depth, kind, share):
     model = build(depth, kind, share=share)
     images = torch.randn(2, 3, 64, 64)
     expected = model(images)
-    for memory_format in FORMATS:
+    for memory_format in MEMORY_FORMATS:
         network = deployed(model, memory_format=memory_format)
         assert_same(network(images), expected)
 
@@ -224,6 +225,9 @@ def test_what_is_left_after_deployment():
     moved = network.attentions[2][0]
     assert moved.fc1.in_features == 64 and moved.channels == 256  # of conv3's input
     assert moved.fc2 is network.attentions[2][1].fc2
+    # an fc1 for each block, fc2 in common: 16 -> 4 -> 64 once, 64 -> 16 -> 256 thrice
+    expected = (16 * 4 + 4) + (4 * 64 + 64) + 3 * (64 * 16 + 16) + (16 * 256 + 256)
+    assert network.num_attention_parameters() == expected
     assert not any(p.requires_grad for p in network.parameters())
 
 

@@ -86,6 +86,40 @@ def test_train_then_test(tool, config, tmp_path):
     assert (tmp_path / 'predictions.pkl').exists()
 
 
+def scores(work_dir):
+    """The results of the latest run, its times aside."""
+    newest = max(Path(work_dir).glob('*/*.json'), key=lambda path: path.stat().st_mtime)
+    return {k: v for k, v in json.loads(newest.read_text()).items() if 'time' not in k}
+
+
+def test_deploy_then_test(tool, config, tmp_path):
+    name = 'resnet20_se_digits'
+    options = ('--cfg-options', *WIDE)
+    assert tool('train.py', config(name), *options)[0] == 0
+    work_dir = tmp_path / 'work_dirs' / name
+    checkpoint = work_dir / 'epoch_1.pth'
+    assert tool('test.py', config(name), checkpoint, *options)[0] == 0
+    deploy = ('model_converters/deploy.py', config(name), checkpoint)
+    status, out = tool(*deploy, 'small/net.pth', '--image-size', '32', *options)
+    assert status == 0 and 'relative difference of the outputs' in out
+    content = torch.load('small/net.pth', weights_only=True)
+    meta = content['meta']['ean_mm']
+    assert meta == dict(masks=dict(backbone='110-010-001'), deployed=True)
+    assert not any('bn' in key for key in content['state_dict'])
+
+    assert tool('test.py', 'small/net.py', 'small/net.pth', '--work-dir', 'w')[0] == 0
+    assert scores('w') == scores(work_dir)
+    # neither form of the weights goes into the other form of the network
+    fails(tool('test.py', config(name), 'small/net.pth', *options), 'is deployed; load')
+    fails(tool('test.py', 'small/net.py', checkpoint), 'is not deployed; convert it')
+    fails(tool('train.py', 'small/net.py', '--work-dir', 't'), 'cannot be trained')
+    fails(tool('model_converters/deploy.py', 'small/net.py', 'small/net.pth', 'x.pth'),
+          'deployed already')  # fmt: skip
+    fails(tool(*deploy, 'x.pt', *options), 'must end in .pth')
+    fails(tool(*deploy, 'x.pth', '--mask', '101', *options), 'mask')
+    assert not Path('x.pth').exists()
+
+
 def test_search_with_channels_last(tool, config, tmp_path):
     status, _ = tool(
         'train.py', config('resnet20_se_search_digits'), '--channels-last',

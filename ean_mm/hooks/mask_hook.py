@@ -24,7 +24,7 @@ class MaskHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         for name, module in masked_modules(runner.model).items():
-            node = _config_of(runner.cfg.get('model'), name)
+            node = config_of(runner.cfg.get('model'), name)
             if node is not None:
                 node['mask'] = str(module.mask)
         runner.dump_config()
@@ -49,6 +49,7 @@ class MaskHook(Hook):
         for module in masked_modules(runner.model).values():
             module.expect_missing_attention()
         stored = checkpoint.get('meta', {}).get('ean_mm', {})
+        self._check_deployed(runner, bool(stored.get('deployed')))
         if stored.get('supernet'):
             return
         for name, module in masked_modules(runner.model).items():
@@ -58,6 +59,23 @@ class MaskHook(Hook):
                     f'the checkpoint was trained with the mask {trained} in {name}, '
                     f'which is set to {module.mask} now; to use the former, pass '
                     f'--cfg-options model.{name}.mask={trained}'
+                )
+
+    @staticmethod
+    def _check_deployed(runner: Runner, stored: bool) -> None:
+        """Refuse a checkpoint whose weights are in the other form."""
+        for name, module in masked_modules(runner.model).items():
+            if getattr(module, 'deployed', stored) != stored:
+                raise EANError(
+                    f'the checkpoint {runner._load_from} is '
+                    f'{"" if stored else "not "}deployed; '
+                    + (
+                        f'load it with model.{name}.deploy=True, as in the config that '
+                        'was written beside it'
+                        if stored
+                        else 'convert it with tools/model_converters/deploy.py, or '
+                        f'load it without model.{name}.deploy'
+                    )
                 )
 
 
@@ -74,7 +92,7 @@ def weight_names(checkpoint: dict) -> Set[str]:
     }
 
 
-def _config_of(node: Any, name: str) -> Any:
+def config_of(node: Any, name: str) -> Any:
     """Return the config node of the module with a dotted name, None if unclear."""
     for part in name.split('.'):
         if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):

@@ -1,6 +1,6 @@
 """ResNet with one shared attention module a stage and a mask of where it is plugged."""
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
 from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
@@ -13,6 +13,10 @@ from ean_mm.errors import EANError
 from ean_mm.models.attention import build_attention
 from ean_mm.models.blocks import EANBasicBlock, EANBottleneck, EANStage
 from ean_mm.models.masked import MaskedModule
+
+MEMORY_FORMATS = dict(
+    channels_last=torch.channels_last, contiguous=torch.contiguous_format
+)
 
 
 @MODELS.register_module()
@@ -37,7 +41,8 @@ class EANResNet(MaskedModule, ResNet):
             attention modules too. By default these always train.
         contract_dilation: Halve the dilation of a stage's first block, as mmseg does.
         deploy: Build the network as :meth:`switch_to_deploy` leaves it, to load a
-            checkpoint of ``tools/model_converters/deploy.py``.
+            checkpoint of ``tools/model_converters/deploy.py``: a memory format, or True
+            for the default one.
         pretrained: Path or URL of a checkpoint; short for
             ``init_cfg=dict(type='Pretrained', checkpoint=...)``, as mmseg passes it.
         zero_init_residual: Start with the last norm layer of every block at zero. The
@@ -71,7 +76,7 @@ class EANResNet(MaskedModule, ResNet):
         share: str = 'stage',
         freeze_attention: bool = False,
         contract_dilation: bool = False,
-        deploy: bool = False,
+        deploy: Union[bool, str] = False,
         pretrained: Optional[str] = None,
         zero_init_residual: bool = False,
         **kwargs,
@@ -104,7 +109,7 @@ class EANResNet(MaskedModule, ResNet):
         self.freeze_attention = freeze_attention
         self._freeze_stages()
         if deploy:
-            self.switch_to_deploy()
+            self.switch_to_deploy(*[deploy] * (deploy is not True))
 
     def make_res_layer(self, **kwargs) -> EANStage:
         return EANStage(contract_dilation=self.contract_dilation, **kwargs)
@@ -144,9 +149,7 @@ class EANResNet(MaskedModule, ResNet):
         super().set_mask(mask)
 
     @torch.no_grad()
-    def switch_to_deploy(
-        self, memory_format: torch.memory_format = torch.channels_last
-    ) -> None:
+    def switch_to_deploy(self, memory_format: str = 'channels_last') -> None:
         """Turn the network into its fastest form for inference, with the same output.
 
         The norm layers are folded into the convolutions, attention that no bit uses is
@@ -155,9 +158,17 @@ class EANResNet(MaskedModule, ResNet):
         trained any more. A second call changes nothing.
 
         Args:
-            memory_format: ``torch.channels_last``, on most machines the faster one, or
-                ``torch.contiguous_format``.
+            memory_format: ``'channels_last'``, on most machines the faster one, or
+                ``'contiguous'``.
+
+        Raises:
+            ValueError: Unknown memory format.
         """
+        if memory_format not in MEMORY_FORMATS:
+            raise EANError(
+                f'memory_format={memory_format!r} is unknown; use '
+                f'{", ".join(MEMORY_FORMATS)}'
+            )
         if self.deployed:
             return
         self.eval()
@@ -173,7 +184,7 @@ class EANResNet(MaskedModule, ResNet):
                 self.attentions.append(deployed)
         self.deployed = True
         self.requires_grad_(False)
-        self.to(memory_format=memory_format)
+        self.to(memory_format=MEMORY_FORMATS[memory_format])
 
     def num_attention_parameters(self) -> int:
         """Count the parameters of the attention modules that the mask plugs in."""
@@ -183,7 +194,8 @@ class EANResNet(MaskedModule, ResNet):
             for module, bit in zip(self.block_attentions(i) or (), bits)
             if bit
         }
-        return sum(p.numel() for module in plugged for p in module.parameters())
+        parameters = {p for module in plugged for p in module.parameters()}
+        return sum(p.numel() for p in parameters)
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """Run the layers before the first stage on images ``(N, C, H, W)``."""

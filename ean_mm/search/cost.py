@@ -1,9 +1,10 @@
 """What the attention of a mask costs: latency, parameters or FLOPs."""
 
+import copy
 import statistics
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 import torch
 from mmengine.analysis import FlopAnalyzer
@@ -52,7 +53,8 @@ def measure_cost(
     """Measure what attention costs at each of its places.
 
     Args:
-        kind: ``'latency'`` (on this machine, medians of alternating runs),
+        kind: ``'latency'`` (of the deployed network on this machine, every block timed
+            alternately with its attention and without, the medians' difference),
             ``'parameters'`` or ``'flops'`` (as mmengine counts them: pooling and
             elementwise operations, most of what attention does, cost nothing there).
         model: The model; it is left in eval mode, with no bit set.
@@ -63,17 +65,12 @@ def measure_cost(
         ValueError: Unknown kind, or attention that is not called once for each bit.
     """
     model.eval()
+    if kind == 'latency':
+        space.apply([0] * space.num_bits)
+        return _latency(model, data)
     calls = _record_calls(model, space, data)
     space.apply([0] * space.num_bits)
-    if kind == 'latency':
-        seconds = _seconds(
-            [
-                lambda: model._run_forward(data, mode='tensor'),
-                *(lambda call=call: call[0](*call[1]) for call in calls),
-            ]
-        )
-        plain, costs = seconds[0], seconds[1:]
-    elif kind == 'flops':
+    if kind == 'flops':
         plain = _flops(model, data['inputs'], data.get('data_samples'), 'tensor')
         costs = [_flops(attention, *args) for attention, args in calls]
     elif kind == 'parameters':
@@ -98,33 +95,76 @@ def measure_cost(
     return CostTable(tuple(((i,), 100 * cost / plain) for i, cost in enumerate(costs)))
 
 
-def _record_calls(
-    model: nn.Module, space: SearchSpace, data: Dict[str, Any]
+def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
+    """Time every block of the deployed network with its attention and without."""
+
+    def deployed(bit: int) -> Tuple[nn.Module, SearchSpace]:
+        network = copy.deepcopy(model)
+        space = SearchSpace(network)
+        space.apply([bit] * space.num_bits)
+        return network, space
+
+    network, space = deployed(1)
+    calls: List[Call] = []  # of a block, or of attention that is in no block
+    for module in space.modules.values():
+        if hasattr(module, 'switch_to_deploy'):
+            module.switch_to_deploy()
+            blocks = [block for stage in module.stages for block in stage]
+            calls += _record(network, blocks, data)
+        else:
+            calls += _record(network, set(_attention_modules(module)), data)
+    plain, plain_space = deployed(0)
+    for module in plain_space.modules.values():
+        if hasattr(module, 'switch_to_deploy'):
+            module.switch_to_deploy()
+
+    functions = [lambda: plain._run_forward(data, mode='tensor')]
+    for module, args in calls:
+        functions.append(lambda module=module, args=args: module(*args))
+        in_block = hasattr(module, 'merge')
+        functions.append(
+            (lambda module=module, x=args[0]: module(x)) if in_block else lambda: None
+        )
+    seconds = _seconds(functions)
+    costs = [max(a - b, 0.0) for a, b in zip(seconds[1::2], seconds[2::2])]
+    return CostTable(
+        tuple(((i,), 100 * cost / seconds[0]) for i, cost in enumerate(costs))
+    )
+
+
+def _record(
+    model: nn.Module, modules: Iterable[nn.Module], data: Dict[str, Any]
 ) -> List[Call]:
-    """Run the model with all bits set; return what each bit's attention was given."""
-    space.apply([1] * space.num_bits)
-    calls: Dict[str, List[Call]] = {name: [] for name in space.modules}
-    handles = []
-    for name, module in space.modules.items():
-        for attention in _attention_modules(module):
-
-            def record(attention, args, calls=calls[name]) -> None:
-                calls.append((attention, args))
-
-            handles.append(attention.register_forward_pre_hook(record))
+    """Run the model; return the calls of some modules, in their order."""
+    calls: List[Call] = []
+    handles = [
+        module.register_forward_pre_hook(lambda *call: calls.append(call))
+        for module in modules
+    ]
     try:
         model._run_forward(data, mode='tensor')
     finally:
         for handle in handles:
             handle.remove()
-    for name, blocks in space.stage_blocks.items():
-        if len(calls[name]) != sum(blocks):
+    return calls
+
+
+def _record_calls(
+    model: nn.Module, space: SearchSpace, data: Dict[str, Any]
+) -> List[Call]:
+    """Run the model with all bits set; return what each bit's attention was given."""
+    space.apply([1] * space.num_bits)
+    calls = []
+    for name, module in space.modules.items():
+        of_module = _record(model, set(_attention_modules(module)), data)
+        if len(of_module) != sum(module.stage_blocks):
             raise EANError(
-                f'the attention of {name} was called {len(calls[name])} times for '
-                f'{sum(blocks)} bits, so that its cost cannot be told; use a reward '
-                'without cost'
+                f'the attention of {name} was called {len(of_module)} times for '
+                f'{sum(module.stage_blocks)} bits, so that its cost cannot be told; '
+                'use a reward without cost'
             )
-    return [call for name in space.modules for call in calls[name]]
+        calls += of_module
+    return calls
 
 
 def _attention_modules(module: nn.Module) -> List[nn.Module]:

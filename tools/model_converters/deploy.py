@@ -1,0 +1,149 @@
+"""Turn a trained checkpoint into one for inference, with a config that loads it.
+
+Norm layers are folded, attention that the mask leaves out is dropped, and gates are
+computed where that is cheapest. ``tools/test.py TARGET.py TARGET.pth`` tests it.
+"""
+
+import argparse
+import copy
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any, Dict, List
+
+import torch
+from mmengine.config import DictAction
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import load_state_dict
+from torch import Tensor, nn
+
+from ean_mm import EANError
+from ean_mm.fileio import atomic_write
+from ean_mm.hooks.mask_hook import config_of
+from ean_mm.launch import explain_errors, load_config, read_checkpoint
+from ean_mm.models.ean_resnet import MEMORY_FORMATS
+from ean_mm.search.space import masked_modules
+
+TOLERANCE = 1e-4
+"""relative difference between the outputs that is refused"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config that the checkpoint was trained with')
+    parser.add_argument('checkpoint', help='checkpoint of the trained model')
+    parser.add_argument('target', help='checkpoint to write, as deployed.pth')
+    parser.add_argument('--mask', help="mask to deploy; default: the checkpoint's")
+    parser.add_argument(
+        '--memory-format',
+        choices=['auto', *MEMORY_FORMATS],
+        default='auto',
+        help='auto: whichever is faster on this machine',
+    )
+    parser.add_argument('--image-size', type=int, default=224, help='for auto, pixels')
+    parser.add_argument('--batch-size', type=int, default=1, help='for auto')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
+    )
+    return parser.parse_args()
+
+
+def build(config: Any, checkpoint: Dict[str, Any], mask: str) -> nn.Module:
+    """Build a model with the weights and the masks of its checkpoint."""
+    init_default_scope(config.get('default_scope', 'mmengine'))
+    model = MODELS.build(copy.deepcopy(config.model))
+    modules = masked_modules(model)
+    if not any(hasattr(module, 'switch_to_deploy') for module in modules.values()):
+        raise EANError('the config has no EANResNet, so that there is none to deploy')
+    meta = checkpoint.get('meta', {}).get('ean_mm', {})
+    if meta.get('deployed'):
+        raise EANError('the checkpoint is deployed already')
+    weights = checkpoint.get('state_dict', checkpoint)
+    missing = model.state_dict().keys() - weights.keys()
+    if missing:
+        raise EANError(
+            f'the checkpoint lacks {len(missing)} weights of the model, the first '
+            f'being {min(missing)}; take the config that it was trained with'
+        )
+    load_state_dict(model, weights)
+    for name, module in modules.items():
+        stored = meta.get('masks', {}).get(name)
+        if mask or stored and not meta.get('supernet'):
+            module.set_mask(mask or stored)
+    return model.eval()
+
+
+@torch.inference_mode()
+def milliseconds(networks: Dict[str, nn.Module], images: Tensor) -> Dict[str, float]:
+    """Time networks alternately; return the median of each."""
+    times: Dict[str, List[float]] = {name: [] for name in networks}
+    for repeat in range(12):
+        for name, network in networks.items():
+            started = time.perf_counter()
+            network(images)
+            if repeat >= 2:
+                times[name].append(1000 * (time.perf_counter() - started))
+    return {name: median(own) for name, own in times.items()}
+
+
+def main() -> None:
+    args = parse_args()
+    if Path(args.target).suffix != '.pth':
+        raise EANError(f'{args.target} must end in .pth')
+    config = load_config(args.config, args.cfg_options, None)
+    checkpoint = read_checkpoint(args.checkpoint)
+    if not isinstance(checkpoint, dict):
+        raise EANError(f'{args.checkpoint} holds no weights')
+    model = build(config, checkpoint, args.mask)
+    masks = {}
+    for name, module in masked_modules(model).items():
+        masks[name] = str(module.mask)
+        node = config_of(config.model, name)
+        node['mask'] = masks[name]
+        if not hasattr(module, 'switch_to_deploy'):
+            continue
+        images = torch.randn(args.batch_size, 3, args.image_size, args.image_size)
+        forms = dict(trained=module)
+        for memory_format in MEMORY_FORMATS:
+            if args.memory_format in ('auto', memory_format):
+                forms[memory_format] = copy.deepcopy(module)
+                forms[memory_format].switch_to_deploy(memory_format)
+        times = milliseconds(forms, images)
+        for form, ms in times.items():
+            print(f'{name}, mask {masks[name]}, {form}: {ms:.1f} ms')
+        best = min((form for form in forms if form != 'trained'), key=times.get)
+        difference = compare(module, forms[best], images)
+        print(f'{name}: relative difference of the outputs {difference:.1e}')
+        if not difference < TOLERANCE:
+            raise EANError(
+                f'the outputs of {name} differ by {difference:.1e} after deployment; '
+                'nothing was written'
+            )
+        module.switch_to_deploy(best)
+        node['deploy'] = best
+        for key in ('init_cfg', 'pretrained'):
+            node.pop(key, None)
+    meta = {**checkpoint.get('meta', {})}
+    meta['ean_mm'] = dict(masks=masks, deployed=True)
+    with atomic_write(args.target) as file:
+        torch.save(dict(state_dict=model.state_dict(), meta=meta), file)
+    config.load_from = None
+    target_config = Path(args.target).with_suffix('.py')
+    with atomic_write(target_config) as file:
+        file.write(config.pretty_text.encode())
+    print(f'wrote {args.target} and {target_config}')
+
+
+@torch.inference_mode()
+def compare(trained: nn.Module, deployed: nn.Module, images: Tensor) -> float:
+    """Return the greatest relative difference of the outputs."""
+    return max(
+        ((ours - theirs).norm() / theirs.norm()).item()
+        for ours, theirs in zip(deployed(images), trained(images))
+    )
+
+
+if __name__ == '__main__':
+    explain_errors(main)
