@@ -1,0 +1,320 @@
+"""The benchmark of inference times: pairs, records, the files it writes. No timings."""
+
+import argparse
+import copy
+import json
+import runpy
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+
+SETTING = dict(deployed=True, memory_format='channels_last', batch=2, threads=1)
+
+
+@pytest.fixture(scope='module')
+def path(root):
+    return root / 'tools/analysis_tools/benchmark.py'
+
+
+@pytest.fixture(scope='module')
+def tool(path):
+    """What the tool defines."""
+    return argparse.Namespace(**runpy.run_path(str(path)))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def run(path, monkeypatch, capsys):
+    """Run the tool in this process; return its exit status and what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, 'argv', [path.name, *map(str, arguments)])
+        try:
+            runpy.run_path(str(path), run_name='__main__')
+            status = 0
+        except SystemExit as error:
+            status = error.code
+        return status, capsys.readouterr().out
+
+    return run
+
+
+def arguments(**changes):
+    return argparse.Namespace(
+        **{
+            **dict(depth=50, attention=['SE', 'SGE'], masks=[], references=[]),
+            **changes,
+        }
+    )
+
+
+def by_label(tool, **changes):
+    networks = tool.list_networks(arguments(**changes))
+    return {network.label: network for network in networks}
+
+
+def make_records(tool, rng, repeat=1, slower=1.0):
+    """Records of three rounds, whose ratios are known."""
+    times = dict(
+        zip(
+            by_label(tool, attention=['SE'], references=['mmpretrain']).values(),
+            [
+                [10.0, 20.0, 40.0],  # plain
+                [12.0, 24.0, 60.0],  # SE unshared
+                [11.0 * slower, 22.0 * slower, 44.0 * slower],  # SE shared
+                [11.0, 21.0, 41.0],  # SE mask
+                [20.0, 40.0, 80.0],  # mmpretrain ResNet
+                [30.0, 48.0, 88.0],  # mmpretrain SEResNet
+            ],
+        )
+    )
+    records = tool.make_records(times, tool.Setting(**SETTING), repeat, rng)
+    for record in records:
+        record.update(parameters=1_000_000, flops=2_000_000)
+    return records
+
+
+def test_every_round_has_every_network_once_in_changing_order(tool, rng):
+    orders = tool.draw_orders(5, 12, rng)
+    assert len(orders) == 12
+    assert all(sorted(order) == [0, 1, 2, 3, 4] for order in orders)
+    assert len({tuple(order) for order in orders}) > 1
+
+
+def test_networks_run_in_the_order_drawn_each_on_its_own_images(tool):
+    calls = []
+
+    class Recording(torch.nn.Module):
+        def forward(self, x):
+            calls.append((int(x), torch.is_inference_mode_enabled()))
+
+    pairs = [(Recording(), torch.tensor(i)) for i in range(3)]
+    times = tool.time_rounds(pairs, [[2, 0, 1], [1, 2, 0]])
+    assert calls == [(i, True) for i in (2, 0, 1, 1, 2, 0)]
+    assert times.shape == (3, 2)
+
+
+def test_times_are_compared_within_a_round(tool, rng):
+    # The medians of the times are equal, those of the rounds' ratios are not.
+    ratio, interval = tool.paired_ratio([1.0, 2.0, 3.0], [2.0, 4.0, 1.0], rng)
+    assert ratio == 0.5
+    assert interval == [0.5, 3.0]  # a sample has the 3 twice with probability 7 / 27
+
+
+def test_the_interval_has_no_width_where_rounds_agree(tool, rng):
+    assert tool.paired_ratio([3.0, 6.0], [2.0, 4.0], rng) == (1.5, [1.5, 1.5])
+
+
+def test_the_interval_covers_the_median_as_often_as_it_says(tool, rng):
+    covered = 0
+    for _ in range(200):
+        _, (low, high) = tool.paired_ratio(rng.normal(1, 0.1, 41), np.ones(41), rng)
+        covered += low <= 1 <= high
+    assert 0.88 < covered / 200 <= 1
+
+
+def test_records_hold_the_setting_and_the_numbers(tool, rng):
+    records = {record['label']: record for record in make_records(tool, rng)}
+    shared = records['SE shared']
+    assert shared['network'] == 'EANResNet-50' and shared['variant'] == 'shared'
+    assert shared['setting'] == 'deployed, channels last, batch 2, 1 thread'
+    assert {key: shared[key] for key in SETTING} == SETTING
+    assert shared['repeat'] == 1
+    assert shared['median_ms'] == 22 and shared['quartiles_ms'] == [16.5, 33]
+    assert shared['times_ms'] == [11, 22, 44]
+    assert shared['rti'] == pytest.approx(10)
+    assert shared['rti_interval'] == pytest.approx([10, 10])
+    assert records['SE unshared']['rti'] == pytest.approx(20)
+    assert records['SE mask']['mask'] == '101-1010-101010-101'
+    assert records['plain']['rti'] is None
+    assert json.loads(json.dumps(records)) == records
+
+
+def test_every_network_is_compared_with_mmpretrains_as_its_users_run_them(tool, rng):
+    records = {record['label']: record for record in make_records(tool, rng)}
+    ratios = records['plain']['ratio_to']
+    assert ratios['mmpretrain ResNet'] == dict(ratio=0.5, interval=[0.5, 0.5])
+    # 10 / 30, 20 / 48 and 40 / 88
+    assert ratios['mmpretrain SEResNet']['ratio'] == pytest.approx(20 / 48)
+    theirs = records['mmpretrain SEResNet']
+    assert not theirs['deployed'] and theirs['memory_format'] == 'contiguous'
+    # 30 / 20, 48 / 40 and 88 / 80: over their own plain network
+    assert theirs['rti'] == pytest.approx(20)
+
+
+def test_repeats_merge_to_their_median_and_the_widest_interval(tool, rng):
+    records = [
+        record
+        for repeat, slower in ((1, 1.0), (2, 1.5), (3, 1.1))
+        for record in make_records(tool, rng, repeat, slower)
+    ]
+    [group] = tool.merge(records).values()
+    assert group['SE shared']['rti'] == pytest.approx(21)
+    assert group['SE shared']['rti_interval'] == pytest.approx([10, 65])
+    assert group['SE shared']['median_ms'] == pytest.approx(24.2)
+    assert group['plain']['ratio_to']['mmpretrain ResNet'] == 0.5
+
+
+def test_the_default_masks_are_the_published_ones(tool):
+    networks = by_label(tool, attention=['SE', 'SGE', 'DIAAttention'])
+    assert list(networks)[:4] == ['plain', 'SE unshared', 'SE shared', 'SE mask']
+    assert networks['SGE mask'].mask == '100-1011-010011-011'
+    assert networks['DIA mask'].mask == '110-0011-110010-011'
+    networks = by_label(tool, depth=18, masks=['10-01-00-11', 'all'])
+    assert networks['SE mask 1'].mask == '10-01-00-11'
+    assert networks['SGE mask 2'].mask == '11-11-11-11'
+    assert by_label(tool, depth=18)['SE mask'].mask == '11-10-10-11'
+
+
+def test_references_are_left_out_where_there_is_none_of_the_depth(tool):
+    assert 'mmpretrain SEResNet' in by_label(tool, references=['mmpretrain'])
+    shallow = by_label(tool, depth=18, references=['mmpretrain'])
+    assert 'mmpretrain ResNet' in shallow
+    assert 'mmpretrain SEResNet' not in shallow
+
+
+def test_timm_gives_its_networks_where_it_is_installed(tool, monkeypatch):
+    timm = types.ModuleType('timm')
+    timm.is_model = lambda name: name in ('resnet18', 'seresnet18')
+    timm.create_model = lambda name, **kwargs: (name, kwargs)
+    monkeypatch.setitem(sys.modules, 'timm', timm)
+    networks = by_label(tool, depth=18, references=['timm'])
+    assert networks['timm SEResNet'].build() == (
+        'seresnet18', dict(num_classes=0, global_pool=''))  # fmt: skip
+    assert networks['timm ResNet'].attention is None
+    assert 'timm ResNet' not in by_label(tool, depth=34, references=['timm'])
+
+
+def test_only_our_networks_take_the_form_of_the_setting(tool):
+    networks = by_label(tool, depth=18, references=['mmpretrain'])
+    ours = tool.prepare(networks['SE mask'], True, 'channels_last', 'cpu')
+    theirs = tool.prepare(networks['mmpretrain ResNet'], True, 'channels_last', 'cpu')
+    assert ours.deployed and ours.conv1.weight.is_contiguous(
+        memory_format=torch.channels_last
+    )
+    assert not ours.training and not theirs.training
+    assert theirs.conv1.weight.is_contiguous()
+    assert isinstance(theirs.bn1, torch.nn.BatchNorm2d)
+
+
+@pytest.mark.parametrize('label', ['SE mask', 'SGE shared', 'SE unshared'])
+@pytest.mark.parametrize('memory_format', ['contiguous', 'channels_last'])
+def test_networks_compute_the_same_in_inference_mode(tool, label, memory_format):
+    network = by_label(tool, depth=18)[label]
+    model = tool.prepare(network, False, memory_format, 'cpu')
+    images = torch.randn(2, 3, 32, 32)
+    [expected] = model(images)
+    images = images.to(memory_format=tool.MEMORY_FORMATS[memory_format])
+    with torch.inference_mode():
+        [once], [again] = model(images), model(images)
+    torch.testing.assert_close(once, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(again, once)
+    model = copy.deepcopy(model)
+    model.switch_to_deploy(tool.MEMORY_FORMATS[memory_format])
+    with torch.inference_mode():
+        [deployed] = model(images)
+    torch.testing.assert_close(deployed, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_parameters_are_those_in_use(tool):
+    networks = by_label(tool, depth=18, masks=['10-00-00-00'], attention=['SE'])
+    plain, unshared, shared, mask = (
+        tool.count(network, False, 32)['parameters'] for network in networks.values()
+    )
+    # SE of ratio 16 has 2 C C/16 + C/16 + C parameters
+    sizes = [2 * c * (c // 16) + c // 16 + c for c in (64, 128, 256, 512)]
+    assert shared - plain == sum(sizes)
+    assert unshared - plain == 2 * sum(sizes)
+    assert mask - plain == sizes[0]
+
+
+def test_deployment_folds_parameters_and_keeps_sharing(tool):
+    networks = by_label(tool, depth=18, attention=['SE'])
+    plain, unshared, shared = (
+        tool.count(networks[label], True, 32)['parameters']
+        for label in ('plain', 'SE unshared', 'SE shared')
+    )
+    assert plain < tool.count(networks['plain'], False, 32)['parameters']
+    assert plain < shared < unshared
+
+
+def test_a_run_writes_a_record_a_measurement_and_a_figure(path, tmp_path):
+    out, figure = tmp_path / 'results/times.json', tmp_path / 'times.svg'
+    result = subprocess.run(
+        [sys.executable, path, '--depth', '18', '--image-size', '32', '--rounds', '2',
+         '--repeats', '1', '--attention', 'SE', '--batch', '1', '2', '--threads', '1',
+         '--memory-format', 'channels_last', '--out', out, '--figure', figure,
+         '--references', 'mmpretrain', '--device', 'cpu'],
+        capture_output=True, text=True)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    content = json.loads(out.read_text())
+    assert content['network'] == 'EANResNet-18' and content['image_size'] == 32
+    records = content['records']
+    # 5 networks, 2 batch sizes, as trained and deployed
+    assert len(records) == 5 * 2 * 2
+    for record in records:
+        assert len(record['times_ms']) == 2 and min(record['times_ms']) > 0
+        assert record['median_ms'] == pytest.approx(np.mean(record['times_ms']), 1e-3)
+        assert record['parameters'] > 11e6 and record['flops'] > 30e6
+        assert record['ratio_to']['mmpretrain ResNet']['ratio'] > 0
+        assert (record['rti'] is None) == (record['attention'] is None)
+        assert record['threads'] == 1 and record['batch'] in (1, 2)
+    ours = [record for record in records if record['source'] == 'ean_mm']
+    assert {record['deployed'] for record in ours} == {False, True}
+    assert figure.read_text().startswith('<?xml')
+    for text in ('SE mask', '11-10-10-11', 'deployed, channels last, batch 2, 1 thr'):
+        assert text in result.stdout
+    assert result.stderr.count('repeat 1 of 1: ') == 4
+
+
+def test_a_figure_is_drawn_again_without_measuring(tool, rng, run, tmp_path):
+    source, figure = tmp_path / 'times.json', tmp_path / 'times.png'
+    result = dict(network='EANResNet-50', image_size=224)
+    source.write_text(json.dumps(dict(result, records=make_records(tool, rng))))
+    status, out = run('--from', source, '--figure', figure)
+    assert status == 0 and figure.read_bytes().startswith(b'\x89PNG')
+    assert '+10.0' in out and 'mmpretrain SEResNet' in out
+
+
+def test_the_figure_has_a_bar_for_every_attention_network(tool, rng):
+    records = make_records(tool, rng)
+    figure = tool.draw(dict(network='EANResNet-50', image_size=224, records=records))
+    [ax] = figure.axes
+    assert [text.get_text() for text in ax.texts] == ['+20.0', '+20.0', '+10.0', '+5.0']
+    assert [round(bar.get_width()) for bar in ax.patches] == [20, 20, 10, 5]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ['mmpretrain SEResNet', 'unshared', 'shared', 'mask']
+    assert ax.get_title(loc='left') == 'SE'
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (['--depth', '19'], '--depth 19 is unknown; there are 18, 34'),
+        (['--batch', '0'], '--batch must be at least 1'),
+        (['--masks', '10-1'], 'does not fit stages of 3-4-6-3 blocks'),
+        (['--masks', 'nowhere.json'], 'there is no mask file'),
+        (['--attention', 'XY', '--out', 'x.json'], "'XYAttention' is not registered"),
+        (['--device', 'nothing'], '--device nothing cannot be used'),
+        (['--figure', 'picture.docx'], 'name a .png, .svg or .pdf file'),
+        (['--out', 'empty.json/x.json'], 'x.json cannot be written'),
+        (['--from', 'nowhere.json'], 'nowhere.json cannot be read'),
+        (['--from', 'other.json'], 'other.json is not a result of this tool'),
+        (['--from', 'empty.json'], 'empty.json holds no measurement yet'),
+    ],
+)
+def test_mistakes_are_one_line(run, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'other.json').write_text('[{"mask": "10"}]')
+    (tmp_path / 'empty.json').write_text('{"records": []}')
+    status, _ = run(*options)
+    assert isinstance(status, str) and status.startswith('error: ')
+    assert message in status and '\n' not in status
