@@ -39,6 +39,9 @@ setup(
         'mmdet': [*MMPRETRAIN, 'mmdet>=3.3'],
         'mmseg': [*MMPRETRAIN, 'mmsegmentation>=1.2'],
         'search': requirements('search'),
-        'dev': requirements('search') + requirements('dev'),
+        'deploy': requirements('deploy'),
+        'dev': [
+            line for name in ('search', 'deploy', 'dev') for line in requirements(name)
+        ],
     },
 )

@@ -96,7 +96,7 @@ fi
 step "OpenMMLab toolboxes" "1 min" \
   pip install --no-build-isolation -c "$constraints" -r "$root/requirements/openmmlab.txt"
 step "EAN-MM and its development tools" "30 s" \
-  pip install --no-build-isolation -c "$constraints" -e "$root" -r "$root/requirements/search.txt" -r "$root/requirements/dev.txt"
+  pip install --no-build-isolation -c "$constraints" -e "$root" -r "$root/requirements/search.txt" -r "$root/requirements/deploy.txt" -r "$root/requirements/dev.txt"
 
 "$venv/bin/python" -c 'import ean_mm' >>"$log" 2>&1 || fail "ean_mm does not import; see $log"
 echo "$stamp $root" >"$venv/.ean-mm-installed"

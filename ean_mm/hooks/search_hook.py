@@ -63,7 +63,7 @@ class EANSearchHook(Hook):
         calibration_batches: int = 0,
         resume: Optional[bool] = None,
         image_memory: Union[int, str] = '2GiB',
-        activation_memory: Union[int, str] = '1GiB',
+        activation_memory: Union[int, str] = '2GiB',
         seed: Optional[int] = None,
         log_interval: int = 10,
     ) -> None:

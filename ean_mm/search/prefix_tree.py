@@ -65,7 +65,10 @@ class _Node(NamedTuple):
 
 
 class _Branch(NamedTuple):
-    """The masks of a node with one value of the next bit, its block half computed."""
+    """The masks of a node with one value of the next bit, its block half computed.
+
+    The branch that is finished last may overwrite what it shares with the other.
+    """
 
     masks: Tuple[Bits, ...]
     position: int
@@ -73,6 +76,7 @@ class _Branch(NamedTuple):
     shortcut: Tensor
     state: Any
     features: Tuple[Tensor, ...]
+    last: bool
 
 
 class ActivationCache:
@@ -245,6 +249,7 @@ class PrefixTree:
                         shortcut,
                         node.state,
                         node.features,
+                        last=not branches,
                     )
                 )
         return branches
@@ -252,10 +257,10 @@ class PrefixTree:
     def _finish(self, branch: _Branch, batch: int) -> _Node:
         """Compute the rest of a block, with attention or without."""
         started = time.perf_counter()
-        masks, position, residual, shortcut, state, features = branch
+        masks, position, residual, shortcut, state, features, last = branch
         block, attention, stage = self.blocks[position]
         plugged = attention if masks[0][position] else None
-        x, state = block.merge(residual, shortcut, plugged, state, inplace=False)
+        x, state = block.merge(residual, shortcut, plugged, state, inplace=last)
         self.work.block_seconds += time.perf_counter() - started
         position += 1
         ends = position == len(self.blocks) or self.blocks[position][2] != stage
