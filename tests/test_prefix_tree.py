@@ -128,8 +128,8 @@ def test_memory_grows_with_depth_and_not_with_the_number_of_masks():
         for _ in tree.features(images, random_masks(number, 16), 0):
             pass
         peaks[number] = peak
-    assert peaks[1] == 1
-    assert peaks[256] <= 16
+    assert peaks[1] == 2  # a block's input, in place of the last residual, and its own
+    assert peaks[256] <= 17
 
 
 def test_a_backbone_that_cannot_be_run_by_stages_is_told_apart():
