@@ -18,6 +18,7 @@ from ean_mm.errors import EANError
 from ean_mm.search.batch_cache import BatchCache
 from ean_mm.search.calibration import BNCalibration
 from ean_mm.search.cost import CostTable, measure_cost
+from ean_mm.search.gathering import gather_in_memory
 from ean_mm.search.prefix_tree import ActivationCache, PrefixTree, Work
 from ean_mm.search.space import Bits, SearchSpace, unwrapped
 
@@ -113,6 +114,11 @@ class MaskEvaluator:
                 outputs = self.model.val_step(batch)
             evaluator.process(data_samples=outputs, data_batch=batch)
             self.work.images += len(outputs)
+        return self._compute(evaluator)
+
+    def _compute(self, evaluator: Evaluator) -> Dict[str, float]:
+        """Compute the metrics of what all ranks have collected."""
+        gather_in_memory(evaluator)
         return evaluator.evaluate(len(self.dataset))
 
     def _evaluate_together(
@@ -147,8 +153,7 @@ class MaskEvaluator:
                         evaluators[bits].process(data_samples=outputs, data_batch=batch)
                         self.work.images += len(outputs)
         results = {
-            bits: evaluator.evaluate(len(self.dataset))
-            for bits, evaluator in evaluators.items()
+            bits: self._compute(evaluator) for bits, evaluator in evaluators.items()
         }
         return [results[bits] for bits in masks]
 
@@ -228,9 +233,6 @@ def _fresh(evaluator: Evaluator) -> Evaluator:
     evaluator = copy.copy(evaluator)
     evaluator.metrics = [copy.copy(metric) for metric in evaluator.metrics]
     for metric in evaluator.metrics:
-        # mmengine's name for gathering in memory, with any backend; 'cpu' gathers by
-        # files, which took longer than the evaluation itself.
-        metric.collect_device = 'gpu'
         for name, value in vars(metric).items():
             if isinstance(value, (list, dict, set)):
                 setattr(metric, name, copy.copy(value))

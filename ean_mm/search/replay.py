@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Deque, Dict, List
+from typing import Deque, Dict
 
 import torch
 from torch import Tensor
@@ -44,14 +44,20 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return len(self.transitions)
 
-    def state_dict(self) -> List[Dict[str, Any]]:
-        """Return the stored steps as dicts of tensors."""
-        return [dict(vars(transition)) for transition in self.transitions]
+    def state_dict(self) -> Dict[str, Tensor]:
+        """Return the stored steps, a tensor for each attribute of theirs."""
+        if not self.transitions:
+            return {}
+        return {
+            name: torch.stack([getattr(each, name) for each in self.transitions])
+            for name in Transition.__dataclass_fields__
+        }
 
-    def load_state_dict(self, state: List[Dict[str, Any]]) -> None:
+    def load_state_dict(self, state: Dict[str, Tensor]) -> None:
         """Take the steps of a :meth:`state_dict`."""
         self.transitions.clear()
-        self.transitions.extend(Transition(**entry) for entry in state)
+        for values in zip(*(tensor.unbind() for tensor in state.values())):
+            self.transitions.append(Transition(**dict(zip(state, values))))
 
 
 def replay_loss(
