@@ -18,7 +18,7 @@ from ean_mm.errors import EANError
 from ean_mm.search.batch_cache import BatchCache
 from ean_mm.search.calibration import BNCalibration
 from ean_mm.search.cost import CostTable, measure_cost
-from ean_mm.search.gathering import gather_in_memory
+from ean_mm.search.gathering import compute_metrics
 from ean_mm.search.prefix_tree import ActivationCache, PrefixTree, Work
 from ean_mm.search.space import Bits, SearchSpace, unwrapped
 
@@ -114,12 +114,7 @@ class MaskEvaluator:
                 outputs = self.model.val_step(batch)
             evaluator.process(data_samples=outputs, data_batch=batch)
             self.work.images += len(outputs)
-        return self._compute(evaluator)
-
-    def _compute(self, evaluator: Evaluator) -> Dict[str, float]:
-        """Compute the metrics of what all ranks have collected."""
-        gather_in_memory(evaluator)
-        return evaluator.evaluate(len(self.dataset))
+        return compute_metrics([evaluator], len(self.dataset))[0]
 
     def _evaluate_together(
         self, masks: Sequence[Bits]
@@ -152,9 +147,8 @@ class MaskEvaluator:
                             outputs = self.model._run_forward(data, mode='predict')
                         evaluators[bits].process(data_samples=outputs, data_batch=batch)
                         self.work.images += len(outputs)
-        results = {
-            bits: self._compute(evaluator) for bits, evaluator in evaluators.items()
-        }
+        metrics = compute_metrics(list(evaluators.values()), len(self.dataset))
+        results = dict(zip(evaluators, metrics))
         return [results[bits] for bits in masks]
 
     def _why_apart(self) -> Optional[str]:
