@@ -27,7 +27,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=250,
+    batch_size=125,
     num_workers=2,
     persistent_workers=True,
     collate_fn=dict(type='default_collate'),
