@@ -218,7 +218,7 @@ def test_networks_compute_the_same_in_inference_mode(tool, label, memory_format)
     torch.testing.assert_close(once, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(again, once)
     model = copy.deepcopy(model)
-    model.switch_to_deploy(tool.MEMORY_FORMATS[memory_format])
+    model.switch_to_deploy(memory_format)
     with torch.inference_mode():
         [deployed] = model(images)
     torch.testing.assert_close(deployed, expected, rtol=1e-4, atol=1e-4)

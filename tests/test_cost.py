@@ -56,6 +56,18 @@ def test_latency_and_flops_add_up(kind, attention):
     assert table.percent([0] * 9) == 0
 
 
+def test_latency_of_a_bottleneck_whose_gate_comes_early():
+    init_default_scope('mmpretrain')
+    backbone = dict(type='EANResNet', depth=50, base_channels=8, stem_channels=8,
+                    attention=dict(type='DIAAttention'))  # fmt: skip
+    head = dict(type='LinearClsHead', num_classes=3, in_channels=256)
+    model = MODELS.build(dict(type='ImageClassifier', backbone=backbone, head=head,
+                              neck=dict(type='GlobalAveragePooling')))  # fmt: skip
+    table = measure_cost('latency', model, SearchSpace(model), DATA)
+    assert len(table.entries) == 16
+    assert not model.backbone.deployed  # a copy was
+
+
 def test_flops_of_se_by_hand():
     model, space = build()
     table = measure_cost('flops', model, space, DATA)

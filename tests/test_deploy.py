@@ -8,7 +8,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from ean_mm import EANResNet
-from ean_mm.models.attention import GateAttention, build_attention
+from ean_mm.models.attention import GateAttention, SEAttention, build_attention
 from ean_mm.models.attention.base import global_average_pool, scale
 from ean_mm.models.blocks import AttentionBlock, EANBottleneck
 from ean_mm.models.ean_resnet import MEMORY_FORMATS
@@ -92,6 +92,36 @@ def test_the_gradient_of_the_inverted_form():
         return InvertibleGatedReLU.apply(residual * 1, gate, shortcut)
 
     assert torch.autograd.gradcheck(function, inputs)
+
+
+def test_second_derivatives():
+    model = build(num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,),
+                  mask='101').train()  # fmt: skip
+    images = torch.randn(2, 3, 32, 32, requires_grad=True)
+    (out,) = model(images)
+    (gradient,) = torch.autograd.grad(out.sum(), images, create_graph=True)
+    gradient.square().sum().backward()
+    assert model.attentions[0].fc1.weight.grad.isfinite().all()
+
+
+class TanhSE(SEAttention):
+    """A gate that is negative somewhere, so that nothing can be inverted."""
+
+    def gate(self, x):
+        return self.fc2(self.fc1(x.amax((2, 3)))).tanh()[..., None, None]
+
+
+def test_a_subclass_with_its_own_gate_keeps_no_promise_of_its_parent():
+    attention = TanhSE(64)
+    assert not attention.invertible
+    assert attention.before(nn.Conv2d(16, 64, 1)) is None
+    assert SEAttention.invertible
+    block = EANBottleneck(64, 64)
+    x = torch.randn(2, 64, 8, 8)
+    expected = (attention(block.residual(x)) + x).relu()
+    torch.testing.assert_close(block(x, attention), expected)
+    block(x, attention).sum().backward()
+    assert attention.fc2.weight.grad.isfinite().all()
 
 
 def test_a_closed_gate_has_a_finite_gradient():
@@ -257,6 +287,38 @@ def test_a_deployed_network_is_neither_trained_nor_given_another_mask():
     with pytest.raises(ValueError, match='is deployed for the mask 101-1101'):
         network.set_mask('none')
     assert network.eval() is network
+
+
+@torch.no_grad()
+def test_a_deployed_block_without_its_attention():
+    network = deployed(build(mask='all'))
+    block, x = network.layer1[1], torch.randn(1, 64, 8, 8)
+    assert block.gates_early
+    torch.testing.assert_close(block(x), (block.residual(x) + x).relu())
+
+
+def test_weights_that_are_not_deployed_do_not_load():
+    with pytest.raises(ValueError, match='are not deployed and the network is'):
+        build(deploy=True).load_state_dict(build().state_dict())
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(conv_cfg=dict(type='ConvWS')), 'is a ConvWS2d'),
+        (dict(norm_cfg=dict(type='BN', affine=False)), 'no weights'),
+    ],
+)
+def test_what_cannot_be_folded_is_refused(options, message):
+    model = EANResNet(18, base_channels=8, stem_channels=8, **options)
+    with pytest.raises(ValueError, match=message):
+        model.switch_to_deploy()
+    assert not model.deployed
+
+
+def test_an_unknown_memory_format():
+    with pytest.raises(ValueError, match='use channels_last, contiguous'):
+        build().switch_to_deploy('nhwc')
 
 
 def test_scaling_by_groups():

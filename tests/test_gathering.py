@@ -8,11 +8,17 @@ from mmengine.evaluator import Evaluator
 from mmpretrain.evaluation import Accuracy
 
 from ean_mm.search import gathering
-from ean_mm.search.gathering import compute_metrics, pack, unpack
+from ean_mm.search.gathering import (
+    _is_plain,
+    compute_metrics,
+    interleave,
+    pack,
+    unpack,
+)
 
 
-def results(number=21):
-    scores = torch.rand(number, 3, generator=torch.Generator().manual_seed(0))
+def results(number=21, seed=0):
+    scores = torch.rand(number, 3, generator=torch.Generator().manual_seed(seed))
     return [dict(pred_score=each, gt_label=torch.tensor([1])) for each in scores]
 
 
@@ -42,26 +48,28 @@ def test_results_of_one_kind_are_stacked_and_come_back():
         [dict(boxes=torch.ones(2, 4)), dict(boxes=torch.ones(1, 4))],
         [dict(score=torch.ones(1)), dict(score=torch.ones(1).double())],
         [dict(score=torch.ones(1)), dict()],
+        [dict(score=torch.ones(1)), dict(score=torch.ones(1), name='a')],
+        [dict(score=torch.ones(1)), 3],
         [dict(score=torch.ones(1), name='a')],
         [(1, 2), (3, 4)],
     ],
 )
 def test_other_results_stay_what_they_are(odd):
-    assert pack(odd) is odd and unpack(odd) is odd
+    assert unpack(pack(odd)) == odd
 
 
 @pytest.mark.parametrize('masks', [1, 2, 3])
 def test_ranks_share_the_work_and_get_the_same_metrics(masks, monkeypatch):
-    # an image more than two ranks can share evenly: the sampler deals the first twice
-    everything = results(21)
-    shares = [everything[0::2], [*everything[1::2], everything[0]]]
-    expected = [evaluator(copy.copy(everything)).evaluate(21)] * masks
+    # An odd number of images: the sampler deals the first one twice.
+    each = [results(21, seed) for seed in range(masks)]
+    expected = [evaluator(one).evaluate(21) for one in copy.deepcopy(each)]
+    assert len({str(metrics) for metrics in expected}) == masks
 
     # The ranks run one after the other, again and again, each collective taking what
-    # the others gave to it in the last run.
+    # the other one gave to it in the last run.
     given = {}
     monkeypatch.setattr(gathering, 'get_world_size', lambda: 2)
-    for _ in range(2 * masks + 1):
+    for _ in range(3 * masks + 1):
         outcome = []
         for rank in (0, 1):
             calls = iter(range(100))
@@ -71,8 +79,35 @@ def test_ranks_share_the_work_and_get_the_same_metrics(masks, monkeypatch):
                 given[number, rank] = own
                 return [given.get((number, other), own) for other in (0, 1)]
 
+            def gather_object(own, dst, gather=all_gather_object, rank=rank):
+                gathered = gather(own)
+                return gathered if rank == dst else None
+
             monkeypatch.setattr(gathering, 'get_rank', lambda rank=rank: rank)
             monkeypatch.setattr(gathering, 'all_gather_object', all_gather_object)
-            evaluators = [evaluator(copy.copy(shares[rank])) for _ in range(masks)]
-            outcome.append(compute_metrics(evaluators, 21))
+            monkeypatch.setattr(gathering, 'gather_object', gather_object)
+            shares = [(one[0::2], [*one[1::2], one[0]])[rank] for one in each]
+            outcome.append(compute_metrics(list(map(evaluator, shares)), 21))
     assert outcome == [expected, expected]
+
+
+def test_the_order_of_the_data_set_whatever_the_shares():
+    assert interleave([[0, 2, 4], [1, 3]]) == [0, 1, 2, 3, 4]
+    assert interleave([[], [1]]) == [1]
+
+
+def test_what_mmengine_must_do_itself():
+    class OwnEvaluator(Evaluator):
+        def evaluate(self, size):
+            return {}
+
+    class OwnMetric(Accuracy):
+        def evaluate(self, size):
+            return {}
+
+    writes = Accuracy()
+    writes.outfile_prefix = 'results/coco'
+    assert _is_plain(Evaluator([Accuracy()]))
+    assert not _is_plain(OwnEvaluator([Accuracy()]))
+    assert not _is_plain(Evaluator([OwnMetric()]))
+    assert not _is_plain(Evaluator([writes]))  # two ranks would write the same file

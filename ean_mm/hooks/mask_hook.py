@@ -36,10 +36,8 @@ class MaskHook(Hook):
         }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        expected, names = (
-            set(unwrapped(runner.model).state_dict()),
-            weight_names(checkpoint),
-        )
+        expected = set(unwrapped(runner.model).state_dict())
+        names = weight_names(checkpoint)
         if not expected & names:
             raise EANError(
                 f'the checkpoint {runner._load_from} holds no weights of this model: '
@@ -54,12 +52,19 @@ class MaskHook(Hook):
             return
         for name, module in masked_modules(runner.model).items():
             trained = stored.get('masks', {}).get(name)
-            if trained not in (None, str(module.mask)):
-                runner.logger.warning(
-                    f'the checkpoint was trained with the mask {trained} in {name}, '
-                    f'which is set to {module.mask} now; to use the former, pass '
-                    f'--cfg-options model.{name}.mask={trained}'
+            if trained in (None, str(module.mask)):
+                continue
+            if stored.get('deployed'):
+                raise EANError(
+                    f'the checkpoint {runner._load_from} is deployed for the mask '
+                    f'{trained}, and {name} has {module.mask}; load it with the config '
+                    'that was written beside it'
                 )
+            runner.logger.warning(
+                f'the checkpoint was trained with the mask {trained} in {name}, which '
+                f'is set to {module.mask} now; to use the former, pass --cfg-options '
+                f'model.{name}.mask={trained}'
+            )
 
     @staticmethod
     def _check_deployed(runner: Runner, stored: bool) -> None:

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ean_mm.models.attention import GateAttention, attend
+from ean_mm.models.attention.base import compiles
 from ean_mm.models.fused import (
     InvertibleGatedReLU,
-    compiles,
     gated_sum,
     needs_gradient,
 )
+
+HOOKS = ('forward', 'forward_pre', 'backward', 'backward_pre')
 
 
 class AttentionBlock:
@@ -74,9 +76,10 @@ class AttentionBlock:
             add = residual.add_ if inplace else residual.add
             return self.relu(add(shortcut)), state
         source = residual if hidden is None else hidden
-        gate = attention.gate(source, *[state] * attention.stateful)
         if attention.stateful:
-            gate, state = gate
+            gate, state = attention.gate(source, state)
+        else:
+            gate = attention.gate(source)
         if needs_gradient(residual, gate, shortcut):
             if inplace and attention.invertible and self._inverts(residual, gate):
                 return InvertibleGatedReLU.apply(residual, gate, shortcut), state
@@ -88,8 +91,7 @@ class AttentionBlock:
         return (
             isinstance(attention, GateAttention)
             and type(attention).forward is GateAttention.forward
-            and not attention._forward_hooks
-            and not attention._forward_pre_hooks
+            and not any(getattr(attention, f'_{kind}_hooks') for kind in HOOKS)
             and (not self.training or isinstance(self.drop_path, nn.Identity))
         )
 
@@ -129,7 +131,7 @@ class AttentionBlock:
                 self.shortcut(x),
                 attention,
                 state,
-                hidden=hidden if self.gates_early else None,
+                hidden=hidden if self.gates_early and attention is not None else None,
             )
 
         if self.with_cp and x.requires_grad:

@@ -109,7 +109,7 @@ class EANResNet(MaskedModule, ResNet):
         self.freeze_attention = freeze_attention
         self._freeze_stages()
         if deploy:
-            self.switch_to_deploy(*[deploy] * (deploy is not True))
+            self.switch_to_deploy('channels_last' if deploy is True else deploy)
 
     def make_res_layer(self, **kwargs) -> EANStage:
         return EANStage(contract_dilation=self.contract_dilation, **kwargs)
@@ -162,7 +162,7 @@ class EANResNet(MaskedModule, ResNet):
                 ``'contiguous'``.
 
         Raises:
-            ValueError: Unknown memory format.
+            ValueError: Unknown memory format, or norm layers that cannot be folded.
         """
         if memory_format not in MEMORY_FORMATS:
             raise EANError(
@@ -171,6 +171,7 @@ class EANResNet(MaskedModule, ResNet):
             )
         if self.deployed:
             return
+        require_foldable(self)
         self.eval()
         attentions = [self.block_attentions(i) for i in range(len(self.stages))]
         self.attentions = nn.ModuleList()  # what norm layers are in it stay
@@ -263,7 +264,34 @@ class EANResNet(MaskedModule, ResNet):
             if two_layers and f'{downsample}2.weight' in state_dict:
                 # With avg_down, theirs has a pooling of a single pixel before.
                 rename(downsample, {'1': '0', '2': '1'})
+        if self.deployed and f'{prefix}layer1.0.bn1.running_mean' in state_dict:
+            raise EANError(
+                f'the weights for {self.network} are not deployed and the network is; '
+                'convert them with tools/model_converters/deploy.py, or build it '
+                'without deploy'
+            )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def require_foldable(module: nn.Module) -> None:
+    """Refuse layers that mmcv's ``fuse_conv_bn`` would fold into something else."""
+    for name, layer in module.named_modules():
+        if name.startswith('attentions'):
+            continue
+        if isinstance(layer, nn.Conv2d) and type(layer).forward is not (
+            nn.Conv2d.forward
+        ):
+            raise EANError(
+                f'{name} is a {type(layer).__name__}, into which no norm layer can be '
+                'folded; a network with it cannot be deployed'
+            )
+        if isinstance(layer, nn.BatchNorm2d) and (
+            layer.weight is None or layer.running_var is None
+        ):
+            raise EANError(
+                f'{name} has no weights or no running statistics to fold; a network '
+                'with it cannot be deployed'
+            )
 
 
 @MODELS.register_module()

@@ -5,7 +5,7 @@ from typing import Any, Tuple
 import torch
 from torch import Tensor
 
-from ean_mm.models.attention.base import grouped
+from ean_mm.models.attention.base import compiles, grouped
 
 
 def gated_sum(
@@ -36,7 +36,8 @@ class InvertibleGatedReLU(torch.autograd.Function):
     The backward pass keeps the result, which the next block keeps anyway, instead of
     ``residual``: where the ReLU is open, ``residual * gate = result - shortcut``, so
     that the gate's gradient is ``sum(grad * (result - shortcut)) / gate``. A sigmoid's
-    own derivative then multiplies by its value; nothing is lost where a gate is small.
+    own derivative then multiplies by its value, so that the error of the logit's
+    gradient stays at the rounding error of the shortcut however small the gate is.
     """
 
     @staticmethod
@@ -51,16 +52,13 @@ class InvertibleGatedReLU(torch.autograd.Function):
         result, gate, shortcut = ctx.saved_tensors
         grad = torch.where(result > 0, grad, 0)
         smallest = torch.finfo(gate.dtype).tiny
-        product = torch.sub(result, shortcut).mul_(grad)
+        product = (result - shortcut) * grad
         grad_gate = product.sum((2, 3), keepdim=True) / gate.clamp(min=smallest)
-        return torch.mul(grad, gate, out=product), grad_gate, grad
+        # A second derivative forbids to overwrite.
+        out = None if torch.is_grad_enabled() else product
+        return torch.mul(grad, gate, out=out), grad_gate, grad
 
 
 def needs_gradient(*tensors: Tensor) -> bool:
     """Whether autograd will want to differentiate what is computed of the tensors."""
     return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-
-
-def compiles() -> bool:
-    """Whether a compiler or exporter is recording, which fuses operations itself."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()

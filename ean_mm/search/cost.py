@@ -109,10 +109,10 @@ def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
     for module in space.modules.values():
         if hasattr(module, 'switch_to_deploy'):
             module.switch_to_deploy()
-            blocks = [block for stage in module.stages for block in stage]
-            calls += _record(network, blocks, data)
+            modules = [block for stage in module.stages for block in stage]
         else:
-            calls += _record(network, set(_attention_modules(module)), data)
+            modules = set(_attention_modules(module))
+        calls += _record(network, module, modules, data)
     plain, plain_space = deployed(0)
     for module in plain_space.modules.values():
         if hasattr(module, 'switch_to_deploy'):
@@ -133,9 +133,9 @@ def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
 
 
 def _record(
-    model: nn.Module, modules: Iterable[nn.Module], data: Dict[str, Any]
+    model: nn.Module, owner: nn.Module, modules: Iterable[nn.Module], data: Any
 ) -> List[Call]:
-    """Run the model; return the calls of some modules, in their order."""
+    """Run the model; return the calls of modules of a masked one, one for each bit."""
     calls: List[Call] = []
     handles = [
         module.register_forward_pre_hook(lambda *call: calls.append(call))
@@ -146,6 +146,12 @@ def _record(
     finally:
         for handle in handles:
             handle.remove()
+    if len(calls) != sum(owner.stage_blocks):
+        raise EANError(
+            f'the blocks of {owner.network} were called {len(calls)} times for '
+            f'{sum(owner.stage_blocks)} bits, so that the cost of their attention '
+            'cannot be told; use a reward without cost'
+        )
     return calls
 
 
@@ -154,17 +160,11 @@ def _record_calls(
 ) -> List[Call]:
     """Run the model with all bits set; return what each bit's attention was given."""
     space.apply([1] * space.num_bits)
-    calls = []
-    for name, module in space.modules.items():
-        of_module = _record(model, set(_attention_modules(module)), data)
-        if len(of_module) != sum(module.stage_blocks):
-            raise EANError(
-                f'the attention of {name} was called {len(of_module)} times for '
-                f'{sum(module.stage_blocks)} bits, so that its cost cannot be told; '
-                'use a reward without cost'
-            )
-        calls += of_module
-    return calls
+    return [
+        call
+        for module in space.modules.values()
+        for call in _record(model, module, set(_attention_modules(module)), data)
+    ]
 
 
 def _attention_modules(module: nn.Module) -> List[nn.Module]:

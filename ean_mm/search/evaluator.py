@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Sized, Tuple
 
+import numpy as np
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.model import BaseModel
@@ -228,8 +229,8 @@ def _fresh(evaluator: Evaluator) -> Evaluator:
     evaluator.metrics = [copy.copy(metric) for metric in evaluator.metrics]
     for metric in evaluator.metrics:
         for name, value in vars(metric).items():
-            if isinstance(value, (list, dict, set)):
-                setattr(metric, name, copy.copy(value))
+            if isinstance(value, (list, dict, set, np.ndarray, Tensor)):
+                setattr(metric, name, copy.deepcopy(value))
     return evaluator
 
 

@@ -43,6 +43,7 @@ from ean_mm import EANResNet, Mask
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import explain_errors
+from ean_mm.models.ean_resnet import MEMORY_FORMATS
 from ean_mm.visualization.mask_plot import INK, PLAIN, PLUGGED
 
 RESNET50_BLOCKS = (3, 4, 6, 3)
@@ -50,9 +51,6 @@ DEFAULT_MASKS = dict(
     SGE='masks/resnet50_sge_imagenet.json', DIA='masks/resnet50_dia_imagenet.json'
 )
 HALF = '101-1010-101010-101'
-MEMORY_FORMATS = dict(
-    contiguous=torch.contiguous_format, channels_last=torch.channels_last
-)
 WARM_UP = 2  # rounds that do not count: the first ones allocate and choose algorithms
 RESAMPLES = 2000
 COLORS = {
@@ -256,7 +254,7 @@ def prepare(
     model.to(device).eval()
     if not network.is_reference:
         if deployed:
-            model.switch_to_deploy(MEMORY_FORMATS[memory_format])
+            model.switch_to_deploy(memory_format)
         model.to(memory_format=MEMORY_FORMATS[memory_format])
     return model
 

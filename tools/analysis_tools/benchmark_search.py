@@ -25,6 +25,7 @@ from mmengine.config import Config, DictAction
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import add_hook, check, explain_errors, load_config
 from ean_mm.search import MaskEvaluator, MaskSearch, SearchSpace, SearchStorage
@@ -174,12 +175,17 @@ def measure_training(args: argparse.Namespace) -> Dict[str, Any]:
             if kind == 'supernet':
                 space.apply(space.random(generator))
             model.train_step(batch, optim_wrapper)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             if iteration >= 3:
                 seconds[kind].append(time.perf_counter() - started)
     return dict(
         iterations=args.iterations,
         **{f'{kind}_ms': 1000 * statistics.median(t) for kind, t in seconds.items()},
-        ratio=statistics.mean(seconds['supernet']) / statistics.mean(seconds['fixed']),
+        ratio=statistics.median(
+            supernet / fixed
+            for supernet, fixed in zip(seconds['supernet'], seconds['fixed'])
+        ),
     )
 
 
@@ -189,10 +195,11 @@ def measure_memory(args: argparse.Namespace) -> Dict[str, Any]:
     for number in args.masks:
         result = subprocess.run(
             [sys.executable, '-W', 'ignore', *sys.argv, '--worker', str(number)],
-            check=True,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
         )
+        if result.returncode:
+            raise EANError(f'the pass with {number} masks failed, see above')
         peaks[number] = json.loads(result.stdout.splitlines()[-1])
     return dict(peak_mib_by_masks=peaks)
 

@@ -56,16 +56,21 @@ def build(config: Any, checkpoint: Dict[str, Any], mask: str) -> nn.Module:
     model = MODELS.build(copy.deepcopy(config.model))
     modules = masked_modules(model)
     if not any(hasattr(module, 'switch_to_deploy') for module in modules.values()):
-        raise EANError('the config has no EANResNet, so that there is none to deploy')
+        raise EANError('the config has no EANResNet with attention to deploy')
     meta = checkpoint.get('meta', {}).get('ean_mm', {})
     if meta.get('deployed'):
         raise EANError('the checkpoint is deployed already')
     weights = checkpoint.get('state_dict', checkpoint)
-    missing = model.state_dict().keys() - weights.keys()
-    if missing:
+    wrong = [
+        name
+        for name, value in model.state_dict().items()
+        if name not in weights or weights[name].shape != value.shape
+    ]
+    if wrong:
         raise EANError(
-            f'the checkpoint lacks {len(missing)} weights of the model, the first '
-            f'being {min(missing)}; take the config that it was trained with'
+            f'the checkpoint lacks {len(wrong)} weights of the model or has them in '
+            f'another shape, the first being {wrong[0]}; take the config that it was '
+            'trained with'
         )
     load_state_dict(model, weights)
     for name, module in modules.items():
@@ -101,10 +106,15 @@ def main() -> None:
     for name, module in masked_modules(model).items():
         masks[name] = str(module.mask)
         node = config_of(config.model, name)
+        if node is None:
+            raise EANError(f'there is no model.{name} in the config to set its mask in')
         node['mask'] = masks[name]
         if not hasattr(module, 'switch_to_deploy'):
             continue
-        images = torch.randn(args.batch_size, 3, args.image_size, args.image_size)
+        first = next(m for m in module.modules() if isinstance(m, nn.Conv2d))
+        images = torch.randn(
+            args.batch_size, first.in_channels, args.image_size, args.image_size
+        )
         forms = dict(trained=module)
         for memory_format in MEMORY_FORMATS:
             if args.memory_format in ('auto', memory_format):
@@ -130,6 +140,7 @@ def main() -> None:
     with atomic_write(args.target) as file:
         torch.save(dict(state_dict=model.state_dict(), meta=meta), file)
     config.load_from = None
+    config.model.pop('pretrained', None)  # mmseg's would overwrite what was folded
     target_config = Path(args.target).with_suffix('.py')
     with atomic_write(target_config) as file:
         file.write(config.pretty_text.encode())

@@ -44,6 +44,14 @@ class GateAttention(nn.Module):
     and uses ``x`` only through :func:`global_average_pool`, whose backward pass does
     not need it, so that ``x`` can be had back from ``x * gate``"""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # What a class promises of its gate does not hold for a subclass's own gate.
+        super().__init_subclass__(**kwargs)
+        if 'gate' in vars(cls):
+            for name in ('invertible', 'before'):
+                if name not in vars(cls):
+                    setattr(cls, name, getattr(GateAttention, name))
+
     def __init__(self, channels: int, init: str = 'default') -> None:
         super().__init__()
         if init not in ('default', 'identity'):
@@ -98,14 +106,15 @@ def statistics_dtype(x: Tensor) -> torch.dtype:
 def global_average_pool(x: Tensor) -> Tensor:
     """Average ``(N, C, H, W)`` over space to ``(N, C)``, at least in float32."""
     dtype = statistics_dtype(x)
-    eager = not (torch.compiler.is_compiling() or torch.jit.is_tracing())
-    if eager and not x.requires_grad and x.dtype == dtype and is_channels_last(x):
-        # On CPUs twice as fast as `mean`. An export would fix height and width, and
-        # the backward pass would keep `x`.
+    on_cpu = x.device.type == 'cpu' and x.dtype == dtype
+    if on_cpu and is_channels_last(x) and not (x.requires_grad or compiles()):
+        # Twice as fast as `mean`. An export would fix height and width, and the
+        # backward pass would keep `x`.
         return F.avg_pool2d(x, x.shape[2:]).flatten(1)
     return x.mean((2, 3), dtype=dtype)
 
 
+@torch.no_grad()
 def compose(conv: nn.Conv2d, linear: nn.Linear) -> nn.Linear:
     """Make one linear layer of a 1x1 convolution of pooled features and a linear one.
 
@@ -114,22 +123,27 @@ def compose(conv: nn.Conv2d, linear: nn.Linear) -> nn.Linear:
         linear: Linear layer of C channels.
     """
     composed = nn.Linear(conv.in_channels, linear.out_features).to(linear.weight)
-    weight = linear.weight.double()
-    with torch.no_grad():
-        composed.weight.copy_(weight @ conv.weight.double()[..., 0, 0])
-        bias = linear.bias.double()
-        if conv.bias is not None:
-            bias = bias + weight @ conv.bias.double()
-        composed.bias.copy_(bias)
+    weight, bias = linear.weight.double(), linear.bias.double()
+    if conv.bias is not None:
+        bias = bias + weight @ conv.bias.double()
+    composed.weight.copy_(weight @ conv.weight.double()[..., 0, 0])
+    composed.bias.copy_(bias)
     return composed
 
 
 def with_layers(attention: nn.Module, **layers: nn.Module) -> nn.Module:
     """Copy a module with some of its layers replaced and the others in common."""
     changed = copy.copy(attention)
-    changed._modules = {**attention._modules, **layers}
-    changed._buffers = dict(attention._buffers)
+    for name, value in vars(attention).items():
+        if isinstance(value, dict):  # parameters, buffers, layers, hooks
+            setattr(changed, name, value.copy())
+    changed._modules.update(layers)
     return changed
+
+
+def compiles() -> bool:
+    """Whether a compiler or exporter is recording, which fuses operations itself."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def is_channels_last(x: Tensor) -> bool:

@@ -102,6 +102,7 @@ class DIAAttention(GateAttention):
         gate, state = self.step(v, state)
         return gate.to(x.dtype)[..., None, None], state
 
+    @torch.no_grad()
     def before(self, conv: nn.Conv2d) -> 'DIAAttention':
         squeeze, relu, excite = self.w_ih
         moved = with_layers(

@@ -53,16 +53,12 @@ class SPAAttention(GateAttention):
         logits = self.fc2(self.fc1(pyramid.to(self.fc1.weight.dtype)).relu())
         return logits.sigmoid().to(x.dtype)[..., None, None]
 
+    @torch.no_grad()
     def before(self, conv: nn.Conv2d) -> 'SPAAttention':
-        weights, layers = (
-            [],
-            self.fc1.weight.split(
-                [size * size * self.channels for size in self.sizes], dim=1
-            ),
-        )
-        bias = self.fc1.bias.double()
+        lengths = [size * size * self.channels for size in self.sizes]
         matrix = conv.weight.double()[..., 0, 0]  # (C, C_in)
-        for layer in layers:
+        weights, bias = [], self.fc1.bias.double()
+        for layer in self.fc1.weight.split(lengths, dim=1):
             by_position = layer.double().unflatten(1, (self.channels, -1))
             weights.append(torch.einsum('hcp,ci->hip', by_position, matrix).flatten(1))
             if conv.bias is not None:
