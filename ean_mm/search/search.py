@@ -1,7 +1,7 @@
 """The search loop: ask for masks, evaluate the unknown ones, tell the rewards."""
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence
+from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
 from mmengine.dist import broadcast_object_list, is_main_process
 
@@ -11,6 +11,8 @@ from ean_mm.search.evaluator import MaskEvaluator
 from ean_mm.search.reward import Reward
 from ean_mm.search.space import Bits, SearchSpace
 from ean_mm.search.storage import Record, SearchStorage
+
+Metrics = Dict[Bits, Dict[str, float]]
 
 
 class Searcher(Protocol):
@@ -117,13 +119,13 @@ class MaskSearch:
             ),
         )
         _on_main_process(self._start, resume)
-        while _on_main_process(lambda: self.searcher.step < self.searcher.num_steps):
-            masks = _on_main_process(self.searcher.ask)
-            self._evaluate(masks)
-            self._report(_on_main_process(self._learn, masks))
-        mode = _on_main_process(self.searcher.mode)
-        self._evaluate([mode])
-        self._report(_on_main_process(self._finish, mode))
+        while True:  # two broadcasts a step: what to evaluate, and what came of it
+            masks, unknown = _on_main_process(self._next)
+            metrics = dict(zip(unknown, self.evaluator.evaluate(unknown)))
+            if masks is None:
+                break
+            self._report(_on_main_process(self._learn, masks, metrics))
+        self._report(_on_main_process(self._finish, metrics))
         best = _on_main_process(self.best)
         self.space.apply(best.bits)
         return best
@@ -158,29 +160,34 @@ class MaskSearch:
                 self._draw(self.space.join(entry['mask']))
         self.storage.rewrite_history(done)
 
-    def _evaluate(self, masks: Sequence[Bits]) -> None:
-        """Evaluate the masks that are not known yet, on all ranks."""
-        unknown = _on_main_process(
-            lambda: [
-                bits for bits in dict.fromkeys(masks) if bits not in self.evaluations
-            ]
-        )
-        for bits, metrics in zip(unknown, self.evaluator.evaluate(unknown)):
-            _on_main_process(self._remember_metrics, bits, metrics)
+    def _next(self) -> Tuple[Optional[Sequence[Bits]], List[Bits]]:
+        """Draw the masks of a step; return them and those that are not known yet.
 
-    def _learn(self, masks: Sequence[Bits]) -> Record:
+        After the last step there are none, and the policy's mode is to be evaluated.
+        """
+        masks = None
+        if self.searcher.step < self.searcher.num_steps:
+            masks = self.searcher.ask()
+        due = [self.searcher.mode()] if masks is None else masks
+        unknown = [bits for bits in dict.fromkeys(due) if bits not in self.evaluations]
+        return masks, unknown
+
+    def _learn(self, masks: Sequence[Bits], metrics: Metrics) -> Record:
         """Tell the searcher the rewards and store the step."""
+        self._remember_metrics(metrics)
         step, probabilities = self.searcher.step, self.searcher.probabilities()
         known = [self.evaluations[bits] for bits in masks]
         rewards = [evaluation.reward for evaluation in known]
-        metrics = [evaluation.metric for evaluation in known]
-        facts = self.searcher.tell(masks, rewards, metrics)
+        percents = [evaluation.metric for evaluation in known]
+        facts = self.searcher.tell(masks, rewards, percents)
         record = dict(self._record(step, masks), probabilities=probabilities, **facts)
         self.storage.append(record, self._state())
         return record
 
-    def _finish(self, mode: Bits) -> Record:
+    def _finish(self, metrics: Metrics) -> Record:
         """Store the evaluation of the policy's mode."""
+        self._remember_metrics(metrics)
+        mode = self.searcher.mode()
         record = dict(
             self._record(self.searcher.step, [mode]),
             probabilities=self.searcher.probabilities(),
@@ -224,8 +231,9 @@ class MaskSearch:
         self.num_draws += 1
         return known
 
-    def _remember_metrics(self, bits: Bits, metrics: Dict[str, float]) -> None:
-        self._remember(bits, self.reward.percent(metrics))
+    def _remember_metrics(self, metrics: Metrics) -> None:
+        for bits, of_mask in metrics.items():
+            self._remember(bits, self.reward.percent(of_mask))
 
     def _remember(self, bits: Bits, percent: float) -> None:
         sparsity = self.space.sparsity(bits)
