@@ -8,8 +8,12 @@ runs each network once on the same images, in an order of its own. Reported is
 as the median over the rounds, times being compared within a round only, and a 95 %
 bootstrap interval. The networks of mmpretrain (and timm) are timed in every round as
 their users run them, not deployed and contiguous; their RTI is over their own plain
-network. Tables and figures merge repeats: the median, and the widest of the intervals.
-Weights are random. A FLOP is a multiplication with an addition, for one image.
+network. Weights are random.
+
+Tables and figures merge repeats: the median, and the hull of the repeats' intervals.
+After "±" is half the distance between the quartiles of the times, merged likewise.
+A FLOP is a multiplication with an addition, for one image. Elementwise products and
+pooling count as none, except adaptive average pooling, as in mmpretrain's SE.
 """
 
 import argparse
@@ -18,25 +22,19 @@ import io
 import json
 import os
 import platform
-import statistics
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import cycle, product
+from itertools import product
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mmpretrain.models
 import numpy as np
 import torch
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mmengine.analysis import FlopAnalyzer, parameter_count
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from ean_mm import EANResNet, Mask
@@ -44,7 +42,7 @@ from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import explain_errors
 from ean_mm.models.ean_resnet import MEMORY_FORMATS
-from ean_mm.visualization.mask_plot import INK, PLAIN, PLUGGED
+from ean_mm.visualization.benchmark_report import draw, read, show
 
 RESNET50_BLOCKS = (3, 4, 6, 3)
 DEFAULT_MASKS = dict(
@@ -53,13 +51,6 @@ DEFAULT_MASKS = dict(
 HALF = '101-1010-101010-101'
 WARM_UP = 2  # rounds that do not count: the first ones allocate and choose algorithms
 RESAMPLES = 2000
-COLORS = {
-    'mmpretrain SEResNet': INK,
-    'timm SEResNet': '#5b6777',
-    'unshared': '#98a1ae',
-    'shared': PLAIN,
-}
-MASK_COLORS = (PLUGGED, '#e9a23b', '#2a9d8f', '#7353ba')
 
 Record = Dict[str, Any]
 
@@ -171,8 +162,7 @@ def parse_args() -> argparse.Namespace:
 def check(args: argparse.Namespace) -> None:
     """Check what would otherwise fail late or in many lines."""
     for name in ('image_size', 'batch', 'threads', 'rounds', 'repeats'):
-        value = getattr(args, name)
-        if min(value if isinstance(value, list) else [value]) < 1:
+        if np.min(getattr(args, name)) < 1:
             raise EANError(f'--{name.replace("_", "-")} must be at least 1')
     if args.figure:
         known = Figure().canvas.get_supported_filetypes()
@@ -181,7 +171,6 @@ def check(args: argparse.Namespace) -> None:
     for path in filter(None, (args.out, args.figure)):
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=Path(path).parent).close()
         except OSError as error:
             raise EANError(f'{path} cannot be written: {error.strerror}') from error
     if args.depth not in EANResNet.arch_settings:
@@ -236,9 +225,8 @@ def _reference(source: str, name: str, depth: int) -> Optional[partial]:
     import timm
 
     name = f'{name.lower()}{depth}'
-    if not timm.is_model(name):
-        return None
-    return partial(timm.create_model, name, num_classes=0, global_pool='')
+    build = partial(timm.create_model, name, num_classes=0, global_pool='')
+    return build if timm.is_model(name) else None
 
 
 def prepare(
@@ -274,19 +262,14 @@ def count(network: Network, deployed: bool, image_size: int) -> Dict[str, int]:
     return dict(parameters=parameters, flops=flops.total())
 
 
-def draw_orders(number: int, rounds: int, rng: np.random.Generator) -> List[List[int]]:
-    """Draw the order of ``number`` networks in each round."""
-    return [rng.permutation(number).tolist() for _ in range(rounds)]
-
-
 @torch.inference_mode()
 def time_rounds(
-    calls: Sequence[Tuple[nn.Module, Tensor]], orders: Sequence[Sequence[int]]
+    calls: Sequence[Tuple[nn.Module, Tensor]], rounds: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Time networks on their images; return ms of shape ``(networks, rounds)``."""
-    milliseconds = np.empty((len(calls), len(orders)))
-    for column, order in enumerate(orders):
-        for row in order:
+    """Time networks, each round in a new order; return ms ``(networks, rounds)``."""
+    milliseconds = np.empty((len(calls), rounds))
+    for column in range(rounds):
+        for row in rng.permutation(len(calls)):
             model, images = calls[row]
             started = time.perf_counter()
             model(images)
@@ -312,14 +295,7 @@ def make_records(
     repeat: int,
     rng: np.random.Generator,
 ) -> List[Record]:
-    """Make a record of each network.
-
-    Args:
-        times: Milliseconds of each network, round by round.
-        setting: The setting that they were measured in.
-        repeat: Number of the repetition, from 1.
-        rng: For the bootstrap.
-    """
+    """Make a record of each network from its milliseconds, round by round."""
     plain = {network.source: network for network in times if not network.attention}
     records = []
     for network, own in times.items():
@@ -363,13 +339,12 @@ def measure(
         # No bar that moves: drawing it would take time from what is timed.
         print(f'repeat {repeat} of {args.repeats}: {setting}', file=sys.stderr)
         torch.set_num_threads(threads)
-        images = torch.randn(batch, 3, args.image_size, args.image_size)
-        images = images.to(args.device)
+        images = torch.randn(batch, 3, args.image_size, args.image_size).to(args.device)
         in_format = images.to(memory_format=MEMORY_FORMATS[memory_format])
         inputs = [images if n.is_reference else in_format for n in networks]
-        orders = draw_orders(len(networks), WARM_UP + args.rounds, rng)
-        milliseconds = time_rounds(list(zip(models, inputs)), orders)[:, WARM_UP:]
-        records = make_records(dict(zip(networks, milliseconds)), setting, repeat, rng)
+        calls = list(zip(models, inputs))
+        times = time_rounds(calls, WARM_UP + args.rounds, rng)[:, WARM_UP:]
+        records = make_records(dict(zip(networks, times)), setting, repeat, rng)
         for network, record in zip(networks, records):
             record.update(count(network, record['deployed'], args.image_size))
         yield records
@@ -400,19 +375,6 @@ def run(args: argparse.Namespace) -> Dict[str, Any]:
     return result
 
 
-def read(path: str) -> Dict[str, Any]:
-    """Read a result that :func:`run` has written."""
-    try:
-        result = json.loads(Path(path).read_text())
-        if merge(result['records']) and result['network'] and result['image_size']:
-            return result
-    except OSError as error:
-        raise EANError(f'{path} cannot be read: {error.strerror}') from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise EANError(f'{path} is not a result of this tool') from error
-    raise EANError(f'{path} holds no measurement yet')
-
-
 def write(path: str, content: bytes) -> None:
     """Write a file, or raise an error of one line."""
     try:
@@ -420,157 +382,6 @@ def write(path: str, content: bytes) -> None:
             file.write(content)
     except OSError as error:
         raise EANError(f'{path} cannot be written: {error.strerror}') from error
-
-
-def merge(records: Sequence[Record]) -> Dict[str, Dict[str, Record]]:
-    """Merge repeats, by setting and label: medians, and the widest of the intervals."""
-    groups: Dict[str, Dict[str, List[Record]]] = {}
-    for record in records:
-        group = groups.setdefault(record['setting'], {})
-        group.setdefault(record['label'], []).append(record)
-    return {
-        setting: {label: _merge_repeats(repeats) for label, repeats in group.items()}
-        for setting, group in groups.items()
-    }
-
-
-def _merge_repeats(repeats: Sequence[Record]) -> Record:
-    def median(key: str) -> float:
-        return statistics.median(record[key] for record in repeats)
-
-    def widest(key: str) -> List[float]:
-        lows, highs = zip(*(record[key] for record in repeats))
-        return [min(lows), max(highs)]
-
-    merged = dict(repeats[0], median_ms=median('median_ms'))
-    merged['quartiles_ms'] = widest('quartiles_ms')
-    merged['ratio_to'] = {
-        name: statistics.median(r['ratio_to'][name]['ratio'] for r in repeats)
-        for name in repeats[0]['ratio_to']
-    }
-    if merged['rti'] is not None:
-        merged.update(rti=median('rti'), rti_interval=widest('rti_interval'))
-    return merged
-
-
-def show(result: Dict[str, Any]) -> None:
-    """Print a table of the networks, and one of the times for each setting."""
-    console = Console()
-    sizes: Dict[str, Dict[bool, List[str]]] = {}
-    masks = {}
-    for record in result['records']:
-        millions, billions = record['parameters'] / 1e6, record['flops'] / 1e9
-        by_form = sizes.setdefault(record['label'], {})
-        by_form[record['deployed']] = [f'{millions:.2f} M', f'{billions:.2f} G']
-        masks[record['label']] = record['mask']
-    table = _table('Networks', ['parameters', 'FLOPs', 'deployed', 'FLOPs', 'mask'])
-    for label, by_form in sizes.items():
-        cells = by_form.get(False, ['', '']) + by_form.get(True, ['', ''])
-        table.add_row(label, *cells, masks[label])
-    console.print(table)
-    for setting, group in merge(result['records']).items():
-        others = next(iter(group.values()))['ratio_to']
-        heads = [f'x {name.split()[1]}' for name in others]
-        table = _table(setting, ['ms', 'RTI, %', *heads])
-        if others:
-            table.caption = "x: times the time of mmpretrain's, as its users run it"
-        for label, record in group.items():
-            low, high = record['quartiles_ms']
-            rti = ''
-            if record['rti'] is not None:
-                rti = '{:+.1f} ({:+.1f} to {:+.1f})'.format(
-                    record['rti'], *record['rti_interval']
-                )
-            table.add_row(
-                label,
-                f'{record["median_ms"]:.1f} ± {(high - low) / 2:.1f}',
-                rti,
-                *(f'{ratio:.3f}' for ratio in record['ratio_to'].values()),
-            )
-        console.print(table)
-
-
-def _table(title: str, heads: Sequence[str]) -> Table:
-    table = Table(
-        title=f'\n{title}',
-        title_style='bold',
-        title_justify='left',
-        caption_justify='left',
-        box=None,
-        pad_edge=False,
-    )
-    table.add_column(min_width=19)
-    for head in heads:
-        table.add_column(head, justify='right')
-    return table
-
-
-def draw(result: Dict[str, Any]) -> Figure:
-    """Draw the RTI with its intervals: a column an attention, a group a setting."""
-    groups = merge(result['records'])
-    records = [record for group in groups.values() for record in group.values()]
-    ours = [record for record in records if record['source'] == 'ean_mm']
-    kinds = [kind for kind in dict.fromkeys(r['attention'] for r in ours) if kind]
-    # A setting's bars from top to bottom: what is known first, the masks last.
-    found = {_bar(record) for record in records if record['attention'] in kinds}
-    masks = sorted({record['variant'] for record in ours if record['mask']})
-    colors = {**COLORS, **dict(zip(masks, cycle(MASK_COLORS)))}
-    names = [name for name in colors if name in found]
-    step = len(names) + 1
-
-    figure = Figure(
-        figsize=(3 * len(kinds) + 2.4, 0.2 * step * len(groups) + 1.4),
-        layout='constrained',
-    )
-    columns = figure.subplots(1, len(kinds), sharex=True, squeeze=False)[0]
-    handles = {}
-    for ax, kind in zip(columns, kinds):
-        for row, group in enumerate(groups.values()):
-            bars = {_bar(r): r for r in group.values() if r['attention'] == kind}
-            top = row * step + (len(names) - len(bars)) / 2
-            for y, name in enumerate(filter(bars.get, names)):
-                handles[name] = _draw_bar(ax, top + y, bars[name], colors[name])
-        ax.set_ylim(step * len(groups) - 1, -1)
-        ax.set_title(kind, loc='left', fontweight='bold', color=INK)
-        ax.set_yticks([row * step + step / 2 - 1 for row in range(len(groups))], [])
-        ax.axvline(0, color=INK, lw=0.8)
-        ax.spines[['top', 'right', 'left']].set_visible(False)
-        ax.tick_params(axis='y', length=0)
-        ax.margins(x=0.15)
-    columns[0].set_yticklabels([name.replace(', batch', '\nbatch') for name in groups])
-    figure.legend(
-        [handles[name] for name in names],
-        names,
-        loc='outside upper left',
-        ncols=len(names) if len(kinds) > 1 else 2,
-        frameon=False,
-    )
-    what = '{network}, {image_size} x {image_size}'.format(**result)
-    figure.supxlabel(
-        f'RTI: more time than the plain network, % ({what})', fontsize='medium'
-    )
-    return figure
-
-
-def _draw_bar(ax: Axes, y: float, record: Record, color: str) -> Artist:
-    low, high = record['rti_interval']
-    bar = ax.barh(y, record['rti'], 0.9, color=color)
-    ax.plot([low, high], [y, y], color=INK, lw=1)
-    ax.annotate(
-        f'{record["rti"]:+.1f}',
-        (max(high, 0), y),
-        xytext=(4, 0),
-        textcoords='offset points',
-        va='center',
-        fontsize=8,
-        color=INK,
-    )
-    return bar
-
-
-def _bar(record: Record) -> str:
-    """Name a record's bar, the same for every attention."""
-    return record['variant'] if record['source'] == 'ean_mm' else record['label']
 
 
 def main() -> None:
