@@ -119,13 +119,13 @@ class MaskSearch:
             ),
         )
         _on_main_process(self._start, resume)
-        while True:  # two broadcasts a step: what to evaluate, and what came of it
-            masks, unknown = _on_main_process(self._next)
-            metrics = dict(zip(unknown, self.evaluator.evaluate(unknown)))
-            if masks is None:
-                break
-            self._report(_on_main_process(self._learn, masks, metrics))
-        self._report(_on_main_process(self._finish, metrics))
+        masks, unknown = _on_main_process(self._next)
+        while masks is not None:
+            record, masks, unknown = _on_main_process(
+                self._learn, masks, self._evaluate(unknown)
+            )
+            self._report(record)
+        self._report(_on_main_process(self._finish, self._evaluate(unknown)))
         best = _on_main_process(self.best)
         self.space.apply(best.bits)
         return best
@@ -160,6 +160,9 @@ class MaskSearch:
                 self._draw(self.space.join(entry['mask']))
         self.storage.rewrite_history(done)
 
+    def _evaluate(self, masks: Sequence[Bits]) -> Metrics:
+        return dict(zip(masks, self.evaluator.evaluate(masks)))
+
     def _next(self) -> Tuple[Optional[Sequence[Bits]], List[Bits]]:
         """Draw the masks of a step; return them and those that are not known yet.
 
@@ -172,8 +175,13 @@ class MaskSearch:
         unknown = [bits for bits in dict.fromkeys(due) if bits not in self.evaluations]
         return masks, unknown
 
-    def _learn(self, masks: Sequence[Bits], metrics: Metrics) -> Record:
-        """Tell the searcher the rewards and store the step."""
+    def _learn(
+        self, masks: Sequence[Bits], metrics: Metrics
+    ) -> Tuple[Record, Optional[Sequence[Bits]], List[Bits]]:
+        """Tell the searcher the rewards, store the step and draw the next one's masks.
+
+        All in one, for every word between the ranks takes a millisecond.
+        """
         self._remember_metrics(metrics)
         step, probabilities = self.searcher.step, self.searcher.probabilities()
         known = [self.evaluations[bits] for bits in masks]
@@ -182,7 +190,7 @@ class MaskSearch:
         facts = self.searcher.tell(masks, rewards, percents)
         record = dict(self._record(step, masks), probabilities=probabilities, **facts)
         self.storage.append(record, self._state())
-        return record
+        return record, *self._next()
 
     def _finish(self, metrics: Metrics) -> Record:
         """Store the evaluation of the policy's mode."""
