@@ -15,6 +15,11 @@ from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from ean_mm.errors import EANError
 
+# Read by PyTorch at its first allocation on the CPU, and used on Linux only. Without
+# huge pages, large activations cost more time in page faults than some layers take: on
+# one machine filling 128 MB took 91 ms without and 30 ms with them.
+os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
+
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
