@@ -254,11 +254,13 @@ def draw(results: List[Result], num_masks: Sequence[int]) -> Figure:
                 marker='o',
                 capsize=3,
             )
-        ax.set(title=problem, xlabel='distinct masks', ylim=(0, None))
+        ax.set_title(problem, fontsize='medium')
+        ax.set(xlabel='distinct masks', ylim=(0, None))
         ax.set_xticks(range(len(num_masks)), num_masks)
         ax.spines[['top', 'right']].set_visible(False)
     figure.axes[0].set_ylabel('regret')
-    figure.axes[0].legend(frameon=False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc='outside right center', frameon=False)
     return figure
 
 
