@@ -158,6 +158,19 @@ def test_gradients_are_those_of_the_unfused_block(
             assert (a.grad - b.grad).norm() <= 1e-8 * b.grad.norm() + 1e-12, name
 
 
+@pytest.mark.parametrize('kind', ['SE', 'DIA'])
+def test_checkpointing_recomputes_the_same_gradients(kind):
+    plain = build(kind=kind).double().train()
+    model = build(kind=kind, with_cp=True).double().train()
+    model.load_state_dict(plain.state_dict())
+    images = torch.randn(2, 3, 64, 64, dtype=torch.double)
+    for network in (plain, model):
+        sum(out.cos().sum() for out in network(images)).backward()
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        if b.grad is not None:
+            torch.testing.assert_close(a.grad, b.grad)
+
+
 def test_training_keeps_one_map_less_a_block():
     def kept_bytes(fuse):
         block = EANBottleneck(64, 64)

@@ -9,11 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ean_mm.models.attention import GateAttention, attend
 from ean_mm.models.attention.base import compiles
-from ean_mm.models.fused import (
-    InvertibleGatedReLU,
-    gated_sum,
-    needs_gradient,
-)
+from ean_mm.models.fused import InvertibleGatedReLU, gated_sum, needs_gradient
 
 HOOKS = ('forward', 'forward_pre', 'backward', 'backward_pre')
 
