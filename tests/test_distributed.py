@@ -84,7 +84,7 @@ def test_a_restarted_search_goes_on_by_itself(root, digits_config, tmp_path):
 
 
 LEAVES_NO_THREAD = """
-import os
+import sys
 from pathlib import Path
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -92,8 +92,8 @@ from ean_mm.launch import explain_errors
 
 class Owner:
     def __init__(self):
-        os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT='29631')
-        torch.distributed.init_process_group('gloo', rank=0, world_size=1)
+        torch.distributed.init_process_group(
+            'gloo', init_method=f'file://{sys.argv[1]}', rank=0, world_size=1)
         self.model = DistributedDataParallel(torch.nn.Linear(2, 2))
         self.myself = self
 
@@ -103,10 +103,10 @@ print([path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm
 
 
 @pytest.mark.skipif(not Path('/proc/self/task').exists(), reason='needs Linux')
-def test_no_thread_of_the_group_outlives_a_run():
+def test_no_thread_of_the_group_outlives_a_run(tmp_path):
     # One that was still there aborted about every tenth run at its very end.
     run = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', LEAVES_NO_THREAD],
+        [sys.executable, '-W', 'ignore', '-c', LEAVES_NO_THREAD, tmp_path / 'store'],
         capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]
