@@ -44,6 +44,11 @@ def assert_same(ours, theirs):
 
 EXAMPLE = torch.randn(2, 3, 64, 64)
 both = pytest.mark.parametrize('deploy', [True, False], ids=['deployed', 'trained'])
+quick_and_slow = pytest.mark.parametrize(
+    'deploy',
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=['deployed', 'trained'],
+)
 each = pytest.mark.parametrize('kind', KINDS)
 
 
@@ -55,7 +60,7 @@ def test_torchscript_trace(kind, deploy):
     assert_same(traced(images), model(images))
 
 
-@both
+@quick_and_slow
 @each
 def test_torch_export(kind, deploy):
     model, images = build(kind, deploy), other_images(kind)
@@ -85,7 +90,7 @@ def test_onnx_of_every_attention(kind, deploy, tmp_path):
     export_onnx(kind, deploy, tmp_path / 'model.onnx')
 
 
-@both
+@quick_and_slow
 @each
 def test_one_graph_for_the_compiler(kind, deploy):
     model, images = build(kind, deploy), other_images(kind)
