@@ -228,7 +228,14 @@ def prepare_distributed(cfg: Config) -> None:
             '--launcher pytorch needs torchrun; use tools/dist_train.sh CONFIG NUM'
         )
     # mmengine would call torch.cuda.set_device; it leaves an existing group alone.
-    torch.distributed.init_process_group('gloo')
+    # Where torchrun was given a port, restarted processes share the store of those before
+    # them and could take a dead process's address for a living one's.
+    store, rank, world_size = next(torch.distributed.rendezvous('env://'))
+    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    store = torch.distributed.PrefixStore(f'attempt_{attempt}', store)
+    torch.distributed.init_process_group(
+        'gloo', store=store, rank=rank, world_size=world_size
+    )
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',
         device_ids=None,
