@@ -228,8 +228,8 @@ def prepare_distributed(cfg: Config) -> None:
             '--launcher pytorch needs torchrun; use tools/dist_train.sh CONFIG NUM'
         )
     # mmengine would call torch.cuda.set_device; it leaves an existing group alone.
-    # Where torchrun was given a port, restarted processes share the store of those before
-    # them and could take a dead process's address for a living one's.
+    # Where torchrun was given a port, restarted processes share the store of those
+    # before them and could take a dead process's address for a living one's.
     store, rank, world_size = next(torch.distributed.rendezvous('env://'))
     attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
     store = torch.distributed.PrefixStore(f'attempt_{attempt}', store)
