@@ -159,8 +159,7 @@ class EANBottleneck(AttentionBlock, Bottleneck):
         return self.norm3(self.conv3(hidden))
 
     def deploy_attention(self, attention: nn.Module) -> nn.Module:
-        can_move = isinstance(attention, GateAttention) and self._fuses(attention)
-        if can_move and isinstance(self.norm3, nn.Identity):
+        if self._fuses(attention) and isinstance(self.norm3, nn.Identity):
             moved = attention.before(self.conv3)
             if moved is not None:
                 self.gates_early = True

@@ -102,21 +102,20 @@ def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
         network = copy.deepcopy(model)
         space = SearchSpace(network)
         space.apply([bit] * space.num_bits)
+        for module in space.modules.values():
+            if hasattr(module, 'switch_to_deploy'):
+                module.switch_to_deploy()
         return network, space
 
+    plain, _ = deployed(0)
     network, space = deployed(1)
     calls: List[Call] = []  # of a block, or of attention that is in no block
     for module in space.modules.values():
         if hasattr(module, 'switch_to_deploy'):
-            module.switch_to_deploy()
             modules = [block for stage in module.stages for block in stage]
         else:
             modules = set(_attention_modules(module))
         calls += _record(network, module, modules, data)
-    plain, plain_space = deployed(0)
-    for module in plain_space.modules.values():
-        if hasattr(module, 'switch_to_deploy'):
-            module.switch_to_deploy()
 
     functions = [lambda: plain._run_forward(data, mode='tensor')]
     for module, args in calls:
@@ -125,7 +124,7 @@ def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
         functions.append(
             (lambda module=module, x=args[0]: module(x)) if in_block else lambda: None
         )
-    seconds = _seconds(functions)
+    seconds = median_seconds(functions)
     costs = [max(a - b, 0.0) for a, b in zip(seconds[1::2], seconds[2::2])]
     return CostTable(
         tuple(((i,), 100 * cost / seconds[0]) for i, cost in enumerate(costs))
@@ -176,7 +175,7 @@ def _attention_modules(module: nn.Module) -> List[nn.Module]:
     ]
 
 
-def _seconds(functions: List[Callable[[], Any]]) -> List[float]:
+def median_seconds(functions: List[Callable[[], Any]]) -> List[float]:
     """Time functions alternately; return the median of each, in seconds."""
     times: List[List[float]] = [[] for _ in functions]
     for repeat in range(REPEATS + 2):

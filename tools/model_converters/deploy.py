@@ -6,10 +6,9 @@ computed where that is cheapest. ``tools/test.py TARGET.py TARGET.pth`` tests it
 
 import argparse
 import copy
-import time
+from functools import partial
 from pathlib import Path
-from statistics import median
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 import torch
 from mmengine.config import DictAction
@@ -22,6 +21,7 @@ from ean_mm.fileio import atomic_write
 from ean_mm.hooks.mask_hook import config_of
 from ean_mm.launch import explain_errors, load_config, read_checkpoint
 from ean_mm.models.ean_resnet import MEMORY_FORMATS
+from ean_mm.search.cost import median_seconds
 from ean_mm.search.space import masked_modules
 
 TOLERANCE = 1e-4
@@ -80,19 +80,6 @@ def build(config: Any, checkpoint: Dict[str, Any], mask: str) -> nn.Module:
     return model.eval()
 
 
-@torch.inference_mode()
-def milliseconds(networks: Dict[str, nn.Module], images: Tensor) -> Dict[str, float]:
-    """Time networks alternately; return the median of each."""
-    times: Dict[str, List[float]] = {name: [] for name in networks}
-    for repeat in range(12):
-        for name, network in networks.items():
-            started = time.perf_counter()
-            network(images)
-            if repeat >= 2:
-                times[name].append(1000 * (time.perf_counter() - started))
-    return {name: median(own) for name, own in times.items()}
-
-
 def main() -> None:
     args = parse_args()
     if Path(args.target).suffix != '.pth':
@@ -120,9 +107,13 @@ def main() -> None:
             if args.memory_format in ('auto', memory_format):
                 forms[memory_format] = copy.deepcopy(module)
                 forms[memory_format].switch_to_deploy(memory_format)
-        times = milliseconds(forms, images)
-        for form, ms in times.items():
-            print(f'{name}, mask {masks[name]}, {form}: {ms:.1f} ms')
+        with torch.inference_mode():
+            seconds = median_seconds(
+                [partial(network, images) for network in forms.values()]
+            )
+        times = dict(zip(forms, seconds))
+        for form in forms:
+            print(f'{name}, mask {masks[name]}, {form}: {1000 * times[form]:.1f} ms')
         best = min((form for form in forms if form != 'trained'), key=times.get)
         difference = compare(module, forms[best], images)
         print(f'{name}: relative difference of the outputs {difference:.1e}')
