@@ -78,9 +78,11 @@ def test_the_fused_sum_is_scale_and_add(memory_format, groups, size):
     kept = residual.clone(memory_format=torch.preserve_format)
     torch.testing.assert_close(gated_sum(residual, gate, shortcut), expected)
     assert torch.equal(residual, kept)
-    out = gated_sum(residual, gate, shortcut, inplace=True)
-    torch.testing.assert_close(out, expected)
-    assert out.data_ptr() == residual.data_ptr()
+    for target in (shortcut.clone(memory_format=torch.preserve_format), residual):
+        addend = shortcut if target is residual else target
+        out = gated_sum(residual, gate, addend, target)
+        torch.testing.assert_close(out, expected)
+        assert out.data_ptr() == target.data_ptr()
 
 
 def test_the_gradient_of_the_inverted_form():

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ean_mm.models.attention import GateAttention, attend
-from ean_mm.models.attention.base import compiles
+from ean_mm.models.attention.base import compiles, is_channels_last
 from ean_mm.models.fused import InvertibleGatedReLU, gated_sum, needs_gradient
+from ean_mm.models.packed_conv import PackedConv2d, pack_convolutions
 
 HOOKS = ('forward', 'forward_pre', 'backward', 'backward_pre')
 
@@ -22,9 +23,16 @@ class AttentionBlock:
     block computes what its parent class computes.
     """
 
+    fused = False
+    """whether the convolutions are followed by the ReLU, and the last one by gate and
+    addition, without a norm layer in between"""
+
     gates_early = False
     """whether the attention takes the input of the residual branch's last layer, as
     :meth:`~ean_mm.models.attention.GateAttention.before` gives it"""
+
+    depth = 2
+    """number of convolutions in the residual branch, each with a norm layer"""
 
     def hidden(self, x: Tensor) -> Tensor:
         """Return the residual branch as far as the input of its last convolution."""
@@ -71,16 +79,13 @@ class AttentionBlock:
             residual = self.drop_path(residual)
             add = residual.add_ if inplace else residual.add
             return self.relu(add(shortcut)), state
-        source = residual if hidden is None else hidden
-        if attention.stateful:
-            gate, state = attention.gate(source, state)
-        else:
-            gate = attention.gate(source)
+        gate, state = attention.advance(residual if hidden is None else hidden, state)
         if needs_gradient(residual, gate, shortcut):
             if inplace and attention.invertible and self._inverts(residual, gate):
                 return InvertibleGatedReLU.apply(residual, gate, shortcut), state
             inplace = False
-        return self.relu(gated_sum(residual, gate, shortcut, inplace)), state
+        out = residual if inplace else None
+        return self.relu(gated_sum(residual, gate, shortcut, out)), state
 
     def _fuses(self, attention: Optional[nn.Module]) -> bool:
         """Whether attention can give its gate without being called."""
@@ -101,12 +106,51 @@ class AttentionBlock:
             and not compiles()
         )
 
-    def deploy_attention(self, attention: nn.Module) -> nn.Module:
-        """Return what stands for the attention once the norm layers are folded."""
+    def switch_to_deploy(self, attention: Optional[nn.Module]) -> Optional[nn.Module]:
+        """Fuse the layers, once the norm layers are folded, where they could be.
+
+        Args:
+            attention: The attention that is plugged in, or None.
+
+        Returns:
+            What stands for the attention from now on.
+        """
+        pack_convolutions(self)
+        convs = [getattr(self, f'conv{i + 1}') for i in range(self.depth)]
+        norms = [getattr(self, f'norm{i + 1}') for i in range(self.depth)]
+        self.fused = all(type(conv) is PackedConv2d for conv in convs) and all(
+            isinstance(norm, nn.Identity) for norm in norms
+        )
+        for conv in convs[:-1]:
+            conv.relu = self.fused
         return attention
 
+    def _forward_fused(
+        self, x: Tensor, attention: Optional[nn.Module], state: Any, overwrite: bool
+    ) -> Tuple[Tensor, Any]:
+        """Compute the deployed block; it may overwrite ``x`` with the output."""
+        hidden, shortcut = self.hidden(x), self.shortcut(x)
+        last = self.conv3 if self.depth == 3 else self.conv2
+        early = self.gates_early and attention is not None
+        operands = last.pack(hidden) if early or attention is None else None
+        if operands is None or not is_channels_last(hidden):
+            source = hidden if early else None
+            return self.merge(last(hidden), shortcut, attention, state, hidden=source)
+        if not is_channels_last(shortcut):
+            shortcut = shortcut.contiguous(memory_format=torch.channels_last)
+        elif shortcut is x and not overwrite:
+            shortcut = shortcut.clone()
+        if attention is None:
+            return last.add_relu(hidden, operands, shortcut), state
+        gate, state = attention.advance(hidden, state)
+        return last.gated_add_relu(hidden, gate, shortcut), state
+
     def forward(
-        self, x: Tensor, attention: Optional[nn.Module] = None, state: Any = None
+        self,
+        x: Tensor,
+        attention: Optional[nn.Module] = None,
+        state: Any = None,
+        overwrite: bool = False,
     ) -> Any:
         """Compute the block.
 
@@ -114,6 +158,8 @@ class AttentionBlock:
             x: Input of shape ``(N, C_in, H, W)``.
             attention: The module to plug in, or None for the plain block.
             state: State of a stateful attention module before this block.
+            overwrite: Whether a deployed block may use the memory of ``x`` for its
+                output.
 
         Returns:
             The output ``(N, C, H', W')``; with a stateful attention module the pair
@@ -121,16 +167,12 @@ class AttentionBlock:
         """
 
         def inner_forward(x, state):
-            hidden = self.hidden(x)
-            return self.merge(
-                self.project(hidden),
-                self.shortcut(x),
-                attention,
-                state,
-                hidden=hidden if self.gates_early and attention is not None else None,
-            )
+            residual, shortcut = self.residual(x), self.shortcut(x)
+            return self.merge(residual, shortcut, attention, state)
 
-        if self.with_cp and x.requires_grad:
+        if self.fused:
+            out, state = self._forward_fused(x, attention, state, overwrite)
+        elif self.with_cp and x.requires_grad:
             # The reentrant form breaks a module that is used twice under DDP.
             out, state = checkpoint(inner_forward, x, state, use_reentrant=False)
         else:
@@ -142,6 +184,8 @@ class EANBasicBlock(AttentionBlock, BasicBlock):
     """mmpretrain's ``BasicBlock`` with a place for attention."""
 
     def hidden(self, x: Tensor) -> Tensor:
+        if self.fused:
+            return self.conv1(x)
         return self.relu(self.norm1(self.conv1(x)))
 
     def project(self, hidden: Tensor) -> Tensor:
@@ -151,15 +195,20 @@ class EANBasicBlock(AttentionBlock, BasicBlock):
 class EANBottleneck(AttentionBlock, Bottleneck):
     """mmpretrain's ``Bottleneck`` with a place for attention."""
 
+    depth = 3
+
     def hidden(self, x: Tensor) -> Tensor:
+        if self.fused:
+            return self.conv2(self.conv1(x))
         x = self.relu(self.norm1(self.conv1(x)))
         return self.relu(self.norm2(self.conv2(x)))
 
     def project(self, hidden: Tensor) -> Tensor:
         return self.norm3(self.conv3(hidden))
 
-    def deploy_attention(self, attention: nn.Module) -> nn.Module:
-        if self._fuses(attention) and isinstance(self.norm3, nn.Identity):
+    def switch_to_deploy(self, attention: Optional[nn.Module]) -> Optional[nn.Module]:
+        attention = super().switch_to_deploy(attention)
+        if attention is not None and self.fused and self._fuses(attention):
             moved = attention.before(self.conv3)
             if moved is not None:
                 self.gates_early = True
@@ -204,13 +253,19 @@ class EANStage(ResLayer):
             The output ``(N, C, H', W')`` of the last block.
         """
         if attentions is None or not any(bits):
-            return super().forward(x)
-        state = None
+            attentions = bits = [None] * len(self)
+        state, owner = None, None
         for block, attention, bit in zip(self, attentions, bits):
+            # What a block returned is only the next one's, unless a hook has seen it.
+            overwrite = owner is not None and not (
+                owner._forward_hooks or block._forward_pre_hooks
+            )
+            owner = block
             if not bit:
-                x = block(x)
+                x = block(x, overwrite=overwrite)
             elif getattr(attention, 'stateful', False):
-                x, state = block(x, attention, state if shared else None)
+                before = state if shared else None
+                x, state = block(x, attention, before, overwrite)
             else:
-                x = block(x, attention)
+                x = block(x, attention, overwrite=overwrite)
         return x

@@ -13,6 +13,7 @@ from ean_mm.errors import EANError
 from ean_mm.models.attention import build_attention
 from ean_mm.models.blocks import EANBasicBlock, EANBottleneck, EANStage
 from ean_mm.models.masked import MaskedModule
+from ean_mm.models.packed_conv import PackedConv2d, pack_convolutions
 
 MEMORY_FORMATS = dict(
     channels_last=torch.channels_last, contiguous=torch.contiguous_format
@@ -154,12 +155,14 @@ class EANResNet(MaskedModule, ResNet):
 
         The norm layers are folded into the convolutions, attention that no bit uses is
         dropped, and where attention follows a 1x1 convolution its gate is taken from
-        the convolution's input. The mask is fixed then, and the network cannot be
-        trained any more. A second call changes nothing.
+        the convolution's input. On a CPU the weights are kept as oneDNN wants them, a
+        second copy of them for each of the last two input shapes. The mask is fixed
+        then, and the network cannot be trained any more. A second call changes nothing.
 
         Args:
-            memory_format: ``'channels_last'``, on most machines the faster one, or
-                ``'contiguous'``.
+            memory_format: Of the weights: ``'channels_last'``, on most machines the
+                faster one, or ``'contiguous'``. Feature maps follow them, but where
+                oneDNN packs the weights they are in channels-last order.
 
         Raises:
             ValueError: Unknown memory format, or norm layers that cannot be folded.
@@ -176,13 +179,21 @@ class EANResNet(MaskedModule, ResNet):
         attentions = [self.block_attentions(i) for i in range(len(self.stages))]
         self.attentions = nn.ModuleList()  # what norm layers are in it stay
         fuse_conv_bn(self)
-        if self.attention is not None:
-            for stage, modules, bits in zip(self.stages, attentions, self.mask.stages):
-                deployed = nn.ModuleList(
-                    block.deploy_attention(module) if bit else nn.Identity()
-                    for block, module, bit in zip(stage, modules, bits)
+        for stage, modules, bits in zip(self.stages, attentions, self.mask.stages):
+            plugged = [
+                block.switch_to_deploy(module if bit else None)
+                for block, module, bit in zip(stage, modules or bits, bits)
+            ]
+            if self.attention is not None:
+                unused = nn.Identity()
+                self.attentions.append(
+                    nn.ModuleList(unused if m is None else m for m in plugged)
                 )
-                self.attentions.append(deployed)
+        pack_convolutions(self)
+        if isinstance(getattr(self, 'conv1', None), PackedConv2d) and isinstance(
+            self.norm1, nn.Identity
+        ):
+            self.conv1.relu, self.relu = True, nn.Identity()
         self.deployed = True
         self.requires_grad_(False)
         self.to(memory_format=MEMORY_FORMATS[memory_format])

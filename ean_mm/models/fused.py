@@ -1,6 +1,6 @@
 """Gate, residual addition and ReLU with little memory and memory traffic."""
 
-from typing import Any, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from ean_mm.models.attention.base import compiles, grouped
 
 
 def gated_sum(
-    residual: Tensor, gate: Tensor, shortcut: Tensor, inplace: bool = False
+    residual: Tensor, gate: Tensor, shortcut: Tensor, out: Optional[Tensor] = None
 ) -> Tensor:
     """Return ``residual * gate + shortcut``, in inference without the product.
 
@@ -18,7 +18,8 @@ def gated_sum(
         gate: Its gate, as :meth:`~ean_mm.models.attention.GateAttention.gate` shapes
             it.
         shortcut: What is added, ``(N, C, H, W)``.
-        inplace: Overwrite ``residual`` with the result. No gradient may need it.
+        out: ``residual`` or ``shortcut``, to be overwritten with the result where that
+            saves memory. No gradient may need it.
     """
     factor, gate = grouped(residual, gate)
     addend = shortcut.view(factor.shape)
@@ -26,8 +27,8 @@ def gated_sum(
         return (factor * gate + addend).view(residual.shape)
     if not factor.dtype == gate.dtype == addend.dtype:
         return (factor * gate).add_(addend).view(residual.shape)
-    out = factor if inplace else None
-    return torch.addcmul(addend, factor, gate, out=out).view(residual.shape)
+    target = None if out is None else out.view(factor.shape)
+    return torch.addcmul(addend, factor, gate, out=target).view(residual.shape)
 
 
 class InvertibleGatedReLU(torch.autograd.Function):

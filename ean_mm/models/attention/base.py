@@ -67,15 +67,17 @@ class GateAttention(nn.Module):
         """
         raise NotImplementedError
 
+    def advance(self, x: Tensor, state: Any = None) -> Tuple[Tensor, Any]:
+        """Return the gate for ``x`` and the state after it, if any or not."""
+        return self.gate(x, state) if self.stateful else (self.gate(x), state)
+
     def forward(self, x: Tensor, state: Any = None) -> Any:
         """Scale ``x`` of shape ``(N, C, H, W)`` by its gate.
 
         With a state it is the pair of the result and the state after it.
         """
-        if not self.stateful:
-            return scale(x, self.gate(x))
-        gate, state = self.gate(x, state)
-        return scale(x, gate), state
+        gate, state = self.advance(x, state)
+        return (scale(x, gate), state) if self.stateful else scale(x, gate)
 
     def before(self, conv: nn.Conv2d) -> Optional['GateAttention']:
         """Return this attention for the input of a 1x1 convolution, if there is such.
@@ -147,8 +149,11 @@ def compiles() -> bool:
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether ``(N, C, H, W)`` is stored in the order ``(N, H, W, C)``."""
-    return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    """Whether ``(N, C, H, W)`` is stored in the order ``(N, H, W, C)``.
+
+    A map of one position or of one channel is stored in both orders.
+    """
+    return x.is_contiguous(memory_format=torch.channels_last)
 
 
 def grouped(x: Tensor, gate: Tensor) -> Tuple[Tensor, Tensor]:
