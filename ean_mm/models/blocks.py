@@ -9,7 +9,12 @@ from torch.utils.checkpoint import checkpoint
 
 from ean_mm.models.attention import GateAttention, attend
 from ean_mm.models.attention.base import compiles, is_channels_last
-from ean_mm.models.fused import InvertibleGatedReLU, gated_sum, needs_gradient
+from ean_mm.models.fused import (
+    InvertibleGatedReLU,
+    PooledMap,
+    gated_sum,
+    needs_gradient,
+)
 from ean_mm.models.packed_conv import PackedConv2d, pack_convolutions
 
 HOOKS = ('forward', 'forward_pre', 'backward', 'backward_pre')
@@ -79,11 +84,12 @@ class AttentionBlock:
             residual = self.drop_path(residual)
             add = residual.add_ if inplace else residual.add
             return self.relu(add(shortcut)), state
+        if inplace and hidden is None and self._inverts(attention, residual):
+            residual, average = PooledMap.apply(residual)
+            gate, state = attention.advance(average, state)
+            return InvertibleGatedReLU.apply(residual, gate, shortcut), state
         gate, state = attention.advance(residual if hidden is None else hidden, state)
-        if needs_gradient(residual, gate, shortcut):
-            if inplace and attention.invertible and self._inverts(residual, gate):
-                return InvertibleGatedReLU.apply(residual, gate, shortcut), state
-            inplace = False
+        inplace = inplace and not needs_gradient(residual, gate, shortcut)
         out = residual if inplace else None
         return self.relu(gated_sum(residual, gate, shortcut, out)), state
 
@@ -96,12 +102,12 @@ class AttentionBlock:
             and (not self.training or isinstance(self.drop_path, nn.Identity))
         )
 
-    def _inverts(self, residual: Tensor, gate: Tensor) -> bool:
+    def _inverts(self, attention: GateAttention, residual: Tensor) -> bool:
         """Whether the backward pass can do without the residual branch."""
         return (
-            isinstance(self.relu, nn.ReLU)
-            and residual.requires_grad
-            and residual.dtype == gate.dtype
+            attention.invertible
+            and isinstance(self.relu, nn.ReLU)
+            and needs_gradient(residual)
             and residual.dtype in (torch.float32, torch.float64)
             and not compiles()
         )

@@ -5,7 +5,7 @@ from typing import Any, Optional, Tuple
 import torch
 from torch import Tensor
 
-from ean_mm.models.attention.base import compiles, grouped
+from ean_mm.models.attention.base import compiles, global_average_pool, grouped
 
 
 def gated_sum(
@@ -31,6 +31,24 @@ def gated_sum(
     return torch.addcmul(addend, factor, gate, out=target).view(residual.shape)
 
 
+class PooledMap(torch.autograd.Function):
+    """A feature map and its global average ``(N, C, 1, 1)``.
+
+    The backward pass adds the average's gradient to the map's where that is. Autograd
+    would make a second map of it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tuple[Tensor, Tensor]:
+        ctx.mark_dirty(x)  # it goes out as it came in, and may be overwritten
+        return x, global_average_pool(x.detach())[..., None, None]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, grad_average: Tensor) -> Tensor:
+        share = grad_average / (grad.shape[2] * grad.shape[3])
+        return grad + share if torch.is_grad_enabled() else grad.add_(share)
+
+
 class InvertibleGatedReLU(torch.autograd.Function):
     """``relu(residual * gate + shortcut)`` in the memory of ``residual``.
 
@@ -51,12 +69,15 @@ class InvertibleGatedReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         result, gate, shortcut = ctx.saved_tensors
-        grad = torch.where(result > 0, grad, 0)
+        # What ReLU's own backward pass calls; a quarter of the time of torch.where.
+        grad = torch.ops.aten.threshold_backward(grad, result, 0)
         smallest = torch.finfo(gate.dtype).tiny
-        product = (result - shortcut) * grad
+        residual = result - shortcut
+        if torch.is_grad_enabled():  # a second derivative forbids to overwrite
+            product, out = residual * grad, None
+        else:
+            product = out = residual.mul_(grad)
         grad_gate = product.sum((2, 3), keepdim=True) / gate.clamp(min=smallest)
-        # A second derivative forbids to overwrite.
-        out = None if torch.is_grad_enabled() else product
         return torch.mul(grad, gate, out=out), grad_gate, grad
 
 

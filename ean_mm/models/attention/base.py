@@ -40,9 +40,9 @@ class GateAttention(nn.Module):
     stateful = False
 
     invertible = False
-    """whether a backbone may overwrite ``x`` once it has the gate: the gate is positive
-    and uses ``x`` only through :func:`global_average_pool`, whose backward pass does
-    not need it, so that ``x`` can be had back from ``x * gate``"""
+    """whether a backbone may give :meth:`gate` the average over space in place of ``x``
+    and overwrite ``x``: the gate is positive, so that ``x`` can be had back from
+    ``x * gate``, and uses ``x`` only through :func:`global_average_pool`"""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # What a class promises of its gate does not hold for a subclass's own gate.
