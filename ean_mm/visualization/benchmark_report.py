@@ -74,6 +74,8 @@ def _merge_repeats(repeats: Sequence[Record]) -> Record:
         name: statistics.median(r['ratio_to'][name]['ratio'] for r in repeats)
         for name in repeats[0]['ratio_to']
     }
+    if 'peak_mib' in merged:
+        merged['peak_mib'] = median('peak_mib')
     if merged['rti'] is not None:
         merged.update(rti=median('rti'), rti_interval=hull('rti_interval'))
     return merged
@@ -100,7 +102,8 @@ def show(result: Dict[str, Any]) -> None:
     for setting, group in merge(result['records']).items():
         others = next(iter(group.values()))['ratio_to']
         heads = [f'x {name.split()[1]}' for name in others]
-        table = _table(setting, ['ms', 'RTI, %', *heads])
+        memory = 'peak_mib' in next(iter(group.values()))
+        table = _table(setting, ['ms', 'RTI, %', *heads, *['MiB'] * memory])
         if others:
             table.caption = "x: times the time of mmpretrain's, as its users run it"
         for label, record in group.items():
@@ -115,6 +118,7 @@ def show(result: Dict[str, Any]) -> None:
                 f'{record["median_ms"]:.1f} ± {(high - low) / 2:.1f}',
                 rti,
                 *(f'{ratio:.3f}' for ratio in record['ratio_to'].values()),
+                *([f'{record["peak_mib"]:.0f}'] * memory),
             )
         console.print(table)
 

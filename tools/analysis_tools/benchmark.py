@@ -10,6 +10,10 @@ bootstrap interval. The networks of mmpretrain (and timm) are timed in every rou
 their users run them, not deployed and contiguous; their RTI is over their own plain
 network. Weights are random.
 
+With --training a training step (forward, backward, SGD with momentum) is timed instead,
+of all networks in the setting's memory format, and its peak memory is measured: the
+resident set of a fresh process after three steps, or what CUDA has allocated.
+
 Tables and figures merge repeats: the median, and the hull of the repeats' intervals.
 After "±" is half the distance between the quartiles of the times, merged likewise.
 A FLOP is a multiplication with an addition, for one image. Elementwise products and
@@ -22,13 +26,16 @@ import io
 import json
 import os
 import platform
+import re
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mmpretrain.models
 import numpy as np
@@ -96,9 +103,11 @@ class Setting:
     memory_format: str
     batch: int
     threads: int
+    training: bool = False
 
     def __str__(self) -> str:
         form = 'deployed' if self.deployed else 'as trained'
+        form = 'training' if self.training else form
         threads = f'{self.threads} thread{"s" * (self.threads > 1)}'
         layout = self.memory_format.replace('_', ' ')
         return f'{form}, {layout}, batch {self.batch}, {threads}'
@@ -137,6 +146,7 @@ def parse_args() -> argparse.Namespace:
         help='default: both',
     )
     add('--deployed', choices=['yes', 'no', 'both'], default='both')
+    add('--training', action='store_true', help='time training steps')
     add(
         '--references',
         nargs='*',
@@ -186,6 +196,8 @@ def check(args: argparse.Namespace) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise EANError(f'--device {args.device} cannot be used: {reason}') from error
+    if args.training and args.device == 'cpu' and not Path('/proc').exists():
+        raise EANError('--training on a CPU needs the /proc of Linux')
 
 
 def list_networks(args: argparse.Namespace) -> List[Network]:
@@ -230,21 +242,61 @@ def _reference(source: str, name: str, depth: int) -> Optional[partial]:
 
 
 def prepare(
-    network: Network, deployed: bool, memory_format: str, device: str
+    network: Network,
+    deployed: bool,
+    memory_format: str,
+    device: str,
+    training: bool = False,
 ) -> nn.Module:
-    """Build a network for inference; a reference in the form its users run it in."""
+    """Build a network; for inference, a reference in the form its users run it in."""
     model = network.build()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.1, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
             nn.init.uniform_(module.weight, 0.5, 1.5)
-    model.to(device).eval()
-    if not network.is_reference:
-        if deployed:
-            model.switch_to_deploy(memory_format)
+    model.to(device).train(training)
+    if deployed and not network.is_reference:
+        model.switch_to_deploy(memory_format)
+    if training or not network.is_reference:
         model.to(memory_format=MEMORY_FORMATS[memory_format])
     return model
+
+
+class TrainingStep:
+    """A training step of a backbone, with a loss on all of its last feature map.
+
+    Args:
+        model: The backbone, in training mode.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.optimizer = torch.optim.SGD(
+            model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4
+        )
+
+    def __call__(self, images: Tensor) -> None:
+        features = self.model(images)
+        last = features if isinstance(features, Tensor) else features[-1]
+        last.square().mean().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def peak_memory(
+    network: Network, memory_format: str, shape: Sequence[int], device: str
+) -> float:
+    """Return the MiB that this process, or CUDA, has held in three training steps."""
+    step = TrainingStep(prepare(network, False, memory_format, device, training=True))
+    images = torch.randn(shape).to(device, memory_format=MEMORY_FORMATS[memory_format])
+    for _ in range(3):
+        step(images)
+    if images.is_cuda:
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    # Not getrusage's maximum, which begins with that of the parent process.
+    status = Path('/proc/self/status').read_text()
+    return int(re.search(r'VmHWM:\s+(\d+) kB', status).group(1)) / 1024
 
 
 @cache
@@ -262,21 +314,30 @@ def count(network: Network, deployed: bool, image_size: int) -> Dict[str, int]:
     return dict(parameters=parameters, flops=flops.total())
 
 
-@torch.inference_mode()
 def time_rounds(
-    calls: Sequence[Tuple[nn.Module, Tensor]], rounds: int, rng: np.random.Generator
+    calls: Sequence[Tuple[Callable[[Tensor], Any], Tensor]],
+    rounds: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Time networks, each round in a new order; return ms ``(networks, rounds)``."""
     milliseconds = np.empty((len(calls), rounds))
     for column in range(rounds):
         for row in rng.permutation(len(calls)):
-            model, images = calls[row]
+            call, images = calls[row]
             started = time.perf_counter()
-            model(images)
+            call(images)
             if images.is_cuda:
                 torch.cuda.synchronize(images.device)
             milliseconds[row, column] = 1000 * (time.perf_counter() - started)
     return milliseconds
+
+
+def in_fresh_process(threads: int, *arguments: Any) -> float:
+    """Return :func:`peak_memory` of a process of its own."""
+    with ProcessPoolExecutor(
+        1, get_context('spawn'), torch.set_num_threads, (threads,)
+    ) as process:
+        return process.submit(peak_memory, *arguments).result()
 
 
 def paired_ratio(
@@ -302,7 +363,7 @@ def make_records(
         record = dict(label=network.label, **vars(network), setting=str(setting))
         del record['build']
         record.update(vars(setting), repeat=repeat)
-        if network.is_reference:
+        if network.is_reference and not setting.training:
             record.update(deployed=False, memory_format='contiguous')
         record['median_ms'] = float(np.median(own))
         record['quartiles_ms'] = np.percentile(own, [25, 75]).tolist()
@@ -333,20 +394,29 @@ def measure(
     """Build the networks and yield their records, one setting after the other."""
     torch.manual_seed(args.seed + repeat)
     rng = np.random.default_rng(args.seed + repeat)
-    models = [prepare(n, deployed, memory_format, args.device) for n in networks]
+    form = (deployed, memory_format)
+    models = [prepare(n, *form, args.device, args.training) for n in networks]
     for batch, threads in product(args.batch, args.threads):
-        setting = Setting(deployed, memory_format, batch, threads)
+        setting = Setting(*form, batch, threads, args.training)
         # No bar that moves: drawing it would take time from what is timed.
         print(f'repeat {repeat} of {args.repeats}: {setting}', file=sys.stderr)
         torch.set_num_threads(threads)
-        images = torch.randn(batch, 3, args.image_size, args.image_size).to(args.device)
+        shape = (batch, 3, args.image_size, args.image_size)
+        images = torch.randn(shape).to(args.device)
         in_format = images.to(memory_format=MEMORY_FORMATS[memory_format])
-        inputs = [images if n.is_reference else in_format for n in networks]
-        calls = list(zip(models, inputs))
-        times = time_rounds(calls, WARM_UP + args.rounds, rng)[:, WARM_UP:]
+        if args.training:
+            calls = [(TrainingStep(model), in_format) for model in models]
+        else:
+            inputs = [images if n.is_reference else in_format for n in networks]
+            calls = list(zip(models, inputs))
+        with torch.inference_mode(not args.training):
+            times = time_rounds(calls, WARM_UP + args.rounds, rng)[:, WARM_UP:]
         records = make_records(dict(zip(networks, times)), setting, repeat, rng)
         for network, record in zip(networks, records):
             record.update(count(network, record['deployed'], args.image_size))
+            if args.training:
+                of_network = (network, memory_format, shape, args.device)
+                record['peak_mib'] = in_fresh_process(threads, *of_network)
         yield records
 
 
@@ -367,6 +437,8 @@ def run(args: argparse.Namespace) -> Dict[str, Any]:
     )
     repeats = range(1, args.repeats + 1)
     deployed = dict(yes=[True], no=[False], both=[False, True])[args.deployed]
+    if args.training:
+        deployed = [False]
     for form in product(repeats, deployed, args.memory_format):
         for records in measure(networks, *form, args):
             result['records'] += records
