@@ -2,13 +2,15 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Type, TypeVar
 
 from mmengine.config import DictAction
 
 from ean_mm.experiments.protocols import PROTOCOLS
 from ean_mm.experiments.results import Results
 from ean_mm.experiments.runs import Table
+
+T = TypeVar('T', bound=Table)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,10 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def read_table(args: argparse.Namespace, **choice: Any) -> Table:
-    """Return the table that a command line asks for."""
-    return Table(
-        args.protocol,
+def read_table(args: argparse.Namespace, kind: Type[T], **choice: Any) -> T:
+    """Return the table of a kind that a command line asks for."""
+    return kind(
+        protocol=args.protocol,
         seeds=args.seeds,
         random_masks=args.random_masks,
         options=args.cfg_options,

@@ -168,11 +168,11 @@ class Table:
                     yield self.run(name, attention, SHARED, seed, 'all')
                     if mask is None:
                         continue
-                    yield self.run(name, attention, SEARCHED, seed, str(mask))
+                    yield self.run(name, attention, SEARCHED, seed, written(mask))
                     others = random_masks(mask, self.random_masks, seed)
                     for number, other in enumerate(others, 1):
                         variant = f'{RANDOM} #{number}'
-                        yield self.run(name, attention, variant, seed, str(other))
+                        yield self.run(name, attention, variant, seed, written(other))
 
     def __len__(self) -> int:
         """Number of its runs, if there are as many random masks as asked for."""
@@ -197,8 +197,6 @@ class Table:
         self, network: str, attention: str, variant: str, seed: int, mask: str = ''
     ) -> Run:
         """Return a run of the table, or of another mask by the same protocol."""
-        if mask and set(mask) <= set('1-'):
-            mask = 'all'  # a network has one hash, however its mask was come by
         key = network, attention, variant, seed, mask
         if key not in self._runs:
             task = self.networks[network]
@@ -324,6 +322,11 @@ def random_masks(mask: Mask, number: int, seed: int) -> List[Mask]:
         bits[rng.choice(blocks, plugged, replace=False)] = 1
         masks[Mask(tuple(bits), mask.stage_blocks)] = None
     return list(masks)[1:]
+
+
+def written(mask: Mask) -> str:
+    """Write a mask for a run, whose hash must not depend on how it was come by."""
+    return {0: 'none', len(mask.bits): 'all'}.get(mask.num_connections, str(mask))
 
 
 def read_mask(text: str) -> Mask:

@@ -12,6 +12,7 @@ import argparse
 from ean_mm.experiments.command_line import add_arguments, read_results, read_table
 from ean_mm.experiments.markdown import fill
 from ean_mm.experiments.report import table_blocks
+from ean_mm.experiments.runs import Table
 from ean_mm.experiments.scheduler import run_table
 from ean_mm.launch import explain_errors
 
@@ -30,7 +31,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    table = read_table(args, networks=args.network, attentions=args.attention)
+    table = read_table(args, Table, networks=args.network, attentions=args.attention)
     results = read_results(args)
     if not args.only_report:
         run_table(table, results, args.work_dir, args.jobs, args.threads)
