@@ -232,8 +232,8 @@ def noise_ceilings(accuracies: Sequence[Sequence[float]]) -> Tuple[float, float,
     variance = squares / sum(len(v) - 1 for v in repeated)
     counts = np.array([len(values) for values in accuracies])
     measured = np.array([statistics.fmean(values) for values in accuracies])
-    added = np.mean(variance / counts)
-    kept = max(0.0, 1 - added / measured.var(ddof=1))
+    spread, added = measured.var(ddof=1), np.mean(variance / counts)
+    kept = max(0.0, 1 - added / spread) if spread else 0.0
     true = measured.mean() + kept**0.5 * (measured - measured.mean())
     rng = np.random.default_rng(0)
     perfect, again = [], []

@@ -335,6 +335,12 @@ def read_mask(text: str) -> Mask:
 
 
 def _load(path: str, data_root: Optional[str]) -> Config:
+    return copy.deepcopy(_load_once(path, data_root))
+
+
+@cache
+def _load_once(path: str, data_root: Optional[str]) -> Config:
+    """Read a config of this package; one of mmdet's takes a quarter of a second."""
     return load_config(f'ean_mm::{path}', None, data_root)
 
 
