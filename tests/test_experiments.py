@@ -113,7 +113,9 @@ def test_every_run_has_a_row(folder):
         images = (row['train_images'], row['test_images'])
         assert images == (('1137', '300') if searches else ('1437', '360'))
         assert row['attention'] == ('none' if row['variant'] == 'plain' else 'SE')
+        # batches of 64
         assert row['epochs'] == '1' and float(row['train_seconds']) > 0
+        assert row['iterations'] == ('18' if searches else '23')
 
 
 def test_each_seed_has_its_own_search_and_random_masks_like_it(folder):
@@ -404,8 +406,8 @@ def make_row(variant, seed, percent, attention='SE', **changes):
     row = dict(
         variant=variant, seed=seed, percent=percent, attention=attention,
         mask='110-010-001', parameters=1000, metric='accuracy/top1', epochs=1,
-        train_images=9, test_images=5, train_seconds=1.0, threads=1, torch='2',
-        machine='m', config_hash=f'{variant}{seed}{attention}')  # fmt: skip
+        iterations=9, train_images=9, test_images=5, train_seconds=1.0, threads=1,
+        torch='2', machine='m', config_hash=f'{variant}{seed}{attention}')  # fmt: skip
     return {**row, **changes}
 
 

@@ -113,12 +113,13 @@ class NetworkReport:
     def _setting(self) -> str:
         text = (
             f'Trained on {_range(self.trained, "train_images")} images for '
-            f'{_range(self.trained, "epochs")} epochs, tested on '
+            f'{_range(self.trained, "iterations")} iterations '
+            f'({_range(self.trained, "epochs")} whole epochs), tested on '
             f'{_range(self.trained, "test_images")} (`{self.metric}`, in %).'
         )
         if self.searches:
             text += (
-                f' Supernets: {_range(self.searches, "epochs")} epochs on '
+                f' Supernets: {_range(self.searches, "iterations")} iterations on '
                 f'{_range(self.searches, "train_images")} of the training images, '
                 f'masks rewarded on the other {_range(self.searches, "test_images")}.'
             )

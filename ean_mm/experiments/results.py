@@ -26,6 +26,7 @@ COLUMNS: Dict[str, Callable[[str], Any]] = dict(
     train_images=int,
     test_images=int,
     epochs=int,
+    iterations=int,
     train_seconds=float,
     config_hash=str,
     date=str,

@@ -158,7 +158,7 @@ class Table:
                 for attention in self._attentions_of(network):
                     mask = None
                     if network.search is None:
-                        mask = self._given_mask(name, attention)
+                        mask = self._given_mask(network)
                     else:
                         search = self.run(name, attention, SEARCH, seed)
                         yield search
@@ -213,9 +213,9 @@ class Table:
     def _attentions_of(self, network: Network) -> List[str]:
         return [name for name in self.attentions if name in network.attentions]
 
-    def _given_mask(self, network: str, attention: str) -> Mask:
-        path = _load(self.networks[network].config, self._data_root).model.backbone.mask
-        return Mask.from_file(path)
+    def _given_mask(self, network: Network) -> Mask:
+        cfg = _load(network.config, self._data_root)
+        return Mask.from_file(cfg.model.backbone.mask)
 
     def _config(
         self, network: str, attention: str, variant: str, seed: int, mask: str
@@ -267,6 +267,7 @@ def execute(run: Run, work_dir: Path) -> Row:
         run.facts(),
         train_images=len(runner.train_dataloader.dataset),
         epochs=runner.epoch,
+        iterations=runner.iter,
         train_seconds=round(seconds, 1),
         **where_and_when(),
     )

@@ -14,6 +14,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional
@@ -45,12 +46,19 @@ def run_table(
         threads: Threads of each run; those of PyTorch shared among the jobs by default.
 
     Raises:
-        ValueError: Data are missing, or another process is at work in the folder.
+        ValueError: Data are missing, another process is at work in the folder, or one
+            of the jobs was killed.
     """
     table.check()
     threads = threads or max(1, torch.get_num_threads() // jobs)
-    with _alone_in(work_dir), _executor(jobs, threads) as executor:
-        _run_all(table, results, work_dir, jobs, executor)
+    try:
+        with _alone_in(work_dir), _executor(jobs, threads) as executor:
+            _run_all(table, results, work_dir, jobs, executor)
+    except BrokenProcessPool as error:
+        raise EANError(
+            'a process was killed from outside, as a rule for want of memory; the same '
+            'command goes on with what is left, with fewer --jobs if need be'
+        ) from error
 
 
 def _run_all(
@@ -138,10 +146,11 @@ def _alone_in(work_dir: Path) -> Iterator[None]:
 def _executor(jobs: int, threads: int) -> Iterator[Executor]:
     if jobs == 1:
         torch.set_num_threads(threads)
-        yield _InThisProcess()
-        return
-    context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(jobs, context, _begin_worker, (threads,)) as executor:
+        executor: Executor = _InThisProcess()
+    else:
+        context = multiprocessing.get_context('spawn')
+        executor = ProcessPoolExecutor(jobs, context, _begin_worker, (threads,))
+    with executor:
         try:
             yield executor
         except KeyboardInterrupt:
