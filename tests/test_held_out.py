@@ -65,3 +65,19 @@ def test_the_test_digits_are_no_training_digits():
     assert not any(
         test.get_data_info(i)['img'].tobytes() in seen for i in range(len(test))
     )
+
+
+def test_a_side_can_be_split_again():
+    part = dict(type='HeldOutSplit', held_out=True, num_per_class=50, dataset=DIGITS)
+    whole = HeldOutSplit(DIGITS, held_out=True, num_per_class=50)
+    sides = [
+        HeldOutSplit(part, held_out=side, num_per_class=20) for side in (True, False)
+    ]
+    assert np.bincount(labels(sides[0])).tolist() == [20] * 10
+    assert np.bincount(labels(sides[1])).tolist() == [30] * 10
+    inner = [side.dataset.indices for side in sides]
+    assert sorted(inner[0] + inner[1]) == whole.indices
+    for side in sides:
+        images = [side[i]['img'] for i in range(len(side))]
+        expected = [whole.dataset[i]['img'] for i in side.indices]
+        assert np.array_equal(images, expected)

@@ -17,7 +17,8 @@ class HeldOutSplit:
     name the same data set and split, each with the pipeline it needs.
 
     Args:
-        dataset: Config of the training set: any mmengine ``BaseDataset``.
+        dataset: Config of the training set: any mmengine ``BaseDataset``,
+            or one side of a split.
         held_out: Which side this is.
         num_per_class: Number of images of each class to hold out; needs a
             classification data set.
@@ -74,6 +75,11 @@ class HeldOutSplit:
     def get_cat_ids(self, index: int) -> List[int]:
         """Return the classes of an image."""
         return self.dataset.get_cat_ids(index)
+
+    def get_subset_(self, indices: List[int]) -> None:
+        """Keep some of the images, so that a split can be split again."""
+        self.indices = [self.indices[index] for index in indices]
+        self.dataset.get_subset_(list(indices))
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[index]

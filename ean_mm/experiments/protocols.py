@@ -1,0 +1,120 @@
+"""The protocols: what a table trains, on what, and for how long."""
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Optional
+
+CIFAR_ATTENTIONS = dict(
+    SE=dict(type='SEAttention', ratio=4),
+    DIA=dict(type='DIAAttention', ratio=4),
+    SGE=dict(type='SGEAttention'),
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of a table, and the task that it is trained for.
+
+    Args:
+        config: Config that trains it, of this package.
+        search: Config that trains its supernet and searches its mask; None to take the
+            mask of ``config``, which was found elsewhere.
+        attentions: Configs of the attentions to plug in, by their names.
+        options: What to override in both configs.
+        metric: Name of the metric on the test set.
+        to_percent: Factor that makes percent of it.
+    """
+
+    config: str
+    search: Optional[str] = None
+    attentions: Dict[str, Any] = field(default_factory=lambda: CIFAR_ATTENTIONS)
+    options: Dict[str, Any] = field(default_factory=dict)
+    metric: str = 'accuracy/top1'
+    to_percent: float = 1.0
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the networks of a table are trained.
+
+    Args:
+        networks: The networks by their names.
+        epochs: Epochs of a network, to which the learning rate schedule of its config
+            is scaled; None for the config's own.
+        supernet_epochs: The same of a supernet, at the learning rate of its config.
+        images_per_class: Training images of each class to use; the search holds its
+            reward images out of them. None for all.
+        options: What to override in every config.
+    """
+
+    networks: Dict[str, Network]
+    epochs: Optional[int] = None
+    supernet_epochs: Optional[int] = None
+    images_per_class: Optional[int] = None
+    options: Dict[str, Any] = field(default_factory=dict)
+
+
+def _cifar10(depth: int, **changes: Any) -> Network:
+    return Network(
+        config='ean/resnet20_se_cifar10.py',
+        search='ean/resnet20_se_search_cifar10.py',
+        **{'options': {'model.backbone.depth': depth}, **changes},
+    )
+
+
+DIGITS = Protocol(
+    networks={
+        'ResNet-20': Network(
+            config='ean/resnet20_se_digits.py',
+            search='ean/resnet20_se_search_digits.py',
+        )
+    }
+)
+"""the data of the demo, some minutes, to try the tools with"""
+
+MINI = Protocol(
+    networks={'ResNet-20': _cifar10(20)},
+    epochs=20,
+    supernet_epochs=20,
+    images_per_class=1000,
+    # A batch takes a tenth of the time of its training step to load, so that processes
+    # of their own for it would cost more than they bring.
+    options={
+        f'{side}_dataloader.{option}': value
+        for side in ('train', 'val', 'test')
+        for option, value in (('num_workers', 0), ('persistent_workers', False))
+    },
+)
+"""a fifth of CIFAR-10, for two CPU cores"""
+
+FULL = Protocol(
+    networks={
+        'ResNet-20': _cifar10(20),
+        'ResNet-56': _cifar10(56),
+        'ResNet-164': _cifar10(
+            164,
+            options={'model.backbone.depth': 164, 'model.head.in_channels': 256},
+            # four times as many channels: the ratio of resnet164_se_cifar100.py
+            attentions=dict(CIFAR_ATTENTIONS, SE=dict(type='SEAttention')),
+        ),
+    }
+)
+"""all of CIFAR-10 by the schedule of the configs, for a GPU"""
+
+TRANSFER = Protocol(
+    networks={
+        'RetinaNet-18, BCCD': Network(
+            config='ean_det/retinanet_ean-r18_fpn_bccd.py',
+            attentions=dict(SE=dict(type='SEAttention')),
+            metric='pascal_voc/mAP',
+            to_percent=100.0,
+        ),
+        'FCN-18, CamVid': Network(
+            config='ean_seg/fcn_ean-r18-d8_camvid.py',
+            attentions=dict(SE=dict(type='SEAttention')),
+            metric='mIoU',
+        ),
+    }
+)
+"""a mask that was found on CIFAR-10 on two other tasks"""
+
+PROTOCOLS = dict(digits=DIGITS, mini=MINI, full=FULL, transfer=TRANSFER)

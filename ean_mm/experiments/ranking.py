@@ -1,0 +1,299 @@
+"""How well a supernet ranks masks: its accuracies against those of trained networks."""
+
+import hashlib
+import itertools
+import statistics
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
+
+import numpy as np
+import torch
+from mmengine.runner.checkpoint import find_latest_checkpoint
+from scipy.stats import kendalltau
+
+from ean_mm.errors import EANError
+from ean_mm.experiments.report import markdown_table
+from ean_mm.experiments.results import Results, Row
+from ean_mm.experiments.runs import (
+    SEARCH,
+    UNSHARED,
+    Run,
+    Table,
+    build_runner,
+    execute,
+    read_mask,
+    where_and_when,
+    written,
+)
+from ean_mm.mask import Mask
+from ean_mm.search import BNCalibration, MaskEvaluator, SearchSpace, count_parameters
+from ean_mm.search.calibration import draw_batches
+
+SAMPLED = 'sampled mask'
+SUPERNET = 'supernet'
+SIMULATIONS = 2000
+
+
+class RankingTable(Table):
+    """The networks of a table that share attention, and more of other masks.
+
+    The others are drawn with any number of bits set and trained with the first seed.
+
+    Args:
+        protocol: Name of the protocol.
+        network: Name of the network.
+        attention: Name of the attention.
+        num_masks: How many different masks there should be at least.
+        **kwargs: See :class:`~ean_mm.experiments.runs.Table`.
+
+    Raises:
+        ValueError: The network's mask is not searched.
+    """
+
+    def __init__(
+        self,
+        protocol: str,
+        network: str,
+        attention: str,
+        num_masks: int = 15,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(protocol, [network], [attention], **kwargs)
+        if self.networks[network].search is None:
+            raise EANError(f'the protocol {protocol!r} has no supernet of {network}')
+        self.network, self.attention = network, attention
+        self.num_masks = num_masks
+
+    def runs(self, results: Results) -> Iterator[Run]:
+        """Yield the runs whose mask is known; the sampled masks come last."""
+        done = results.by_hash()
+        runs = [run for run in super().runs(results) if run.variant != UNSHARED]
+        yield from runs
+        searches = [run for run in runs if run.variant == SEARCH]
+        if not all(search.hash in done for search in searches):
+            return  # masks that will be found need not be sampled
+        masks = {run.mask for run in runs} - {''}
+        like = read_mask(done[searches[0].hash]['mask'])
+        numbers = itertools.count(1)
+        for mask in sampled_masks(like, seed=0):
+            if len(masks) >= min(self.num_masks, 2 ** len(like.bits)):
+                return
+            if written(mask) not in masks:
+                masks.add(written(mask))
+                variant = f'{SAMPLED} #{next(numbers)}'
+                yield self.run(
+                    self.network, self.attention, variant, self.seeds[0], written(mask)
+                )
+
+    def __len__(self) -> int:
+        """Number of its runs, if no mask is found or drawn twice."""
+        of_table = len(self.seeds) * (4 + self.random_masks)
+        masks = 2 + len(self.seeds) * (1 + self.random_masks)
+        return of_table + max(0, self.num_masks - masks)
+
+    def searches(self) -> List[Run]:
+        """Return the searches, one a seed."""
+        return [
+            self.run(self.network, self.attention, SEARCH, seed) for seed in self.seeds
+        ]
+
+    def trained(self, results: Results) -> Dict[str, List[float]]:
+        """Return what the networks of each mask have reached, in percent."""
+        rows = results.by_hash()
+        accuracies: Dict[str, List[float]] = {}
+        for run in self.runs(results):
+            if run.variant != SEARCH and run.hash in rows:
+                row = rows.pop(run.hash)
+                accuracies.setdefault(row['mask'], []).append(row['percent'])
+        return accuracies
+
+
+def sampled_masks(like: Mask, seed: int) -> Iterator[Mask]:
+    """Draw masks for the stages of another one, every number of bits equally often."""
+    rng = np.random.default_rng(seed)
+    while True:
+        bits = np.zeros(len(like.bits), int)
+        plugged = rng.integers(len(bits) + 1)
+        bits[rng.choice(len(bits), plugged, replace=False)] = 1
+        yield Mask(tuple(bits), like.stage_blocks)
+
+
+def score_masks(
+    table: RankingTable, results: Results, work_dir: Path, calibration_batches: int
+) -> None:
+    """Add the accuracies of a table's masks in its supernets to the results.
+
+    Args:
+        table: The table, whose networks have been trained.
+        results: Where the results are and go.
+        work_dir: Folder with the supernets. One that is missing is trained again.
+        calibration_batches: Training batches to re-estimate the statistics of the norm
+            layers on for each mask; 0 to use the supernet's own.
+    """
+    masks = list(table.trained(results))
+    for search in table.searches():
+        known = results.by_hash()
+        missing = [
+            mask
+            for mask in masks
+            if _score_hash(search, mask, calibration_batches) not in known
+        ]
+        for row in _score(search, work_dir, missing, calibration_batches):
+            results.append({**known[search.hash], **row})
+
+
+def scores(
+    table: RankingTable, results: Results, search: Run, calibration_batches: int
+) -> Dict[str, float]:
+    """Return the accuracy of each mask in the supernet of a search, in percent."""
+    known = results.by_hash()
+    hashes = {
+        mask: _score_hash(search, mask, calibration_batches)
+        for mask in table.trained(results)
+    }
+    return {m: known[h]['percent'] for m, h in hashes.items() if h in known}
+
+
+def _score_hash(search: Run, mask: str, calibration_batches: int) -> str:
+    text = f'{search.hash} {mask} {calibration_batches}'
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@torch.no_grad()
+def _score(
+    search: Run, work_dir: Path, masks: Sequence[str], calibration_batches: int
+) -> List[Row]:
+    if not masks:
+        return []
+    folder = search.folder(work_dir)
+    if not (folder / 'last_checkpoint').is_file():
+        execute(search, work_dir)
+    runner = build_runner(search, folder / 'scores')
+    runner.load_checkpoint(find_latest_checkpoint(str(folder)))
+    model = runner.model.to(memory_format=torch.channels_last)
+    calibration = None
+    if calibration_batches:
+        loader = runner.build_dataloader(runner.cfg.train_dataloader)
+        calibration = BNCalibration(model, draw_batches(loader, calibration_batches))
+    space = SearchSpace(model)
+    evaluator = MaskEvaluator(
+        model,
+        space,
+        runner.build_dataloader(runner.cfg.val_dataloader),
+        runner.build_evaluator(runner.cfg.val_evaluator),
+        calibration,
+    )
+    bits = [read_mask(mask).bits for mask in masks]
+    rows = []
+    for mask, plugged, metrics in zip(masks, bits, evaluator.evaluate(bits)):
+        space.apply(plugged)
+        rows.append(
+            dict(
+                variant=_supernet(calibration_batches),
+                mask=mask,
+                percent=round(metrics[search.metric] * search.to_percent, 4),
+                parameters=count_parameters(model),
+                config_hash=_score_hash(search, mask, calibration_batches),
+                **where_and_when(),
+            )
+        )
+    return rows
+
+
+def _supernet(calibration_batches: int) -> str:
+    if not calibration_batches:
+        return SUPERNET
+    return f'{SUPERNET}, norm layers on {calibration_batches} batches'
+
+
+def tau(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return Kendall's tau-b, NaN where one side is constant."""
+    return float(kendalltau(one, other).statistic)
+
+
+def noise_ceilings(accuracies: Sequence[Sequence[float]]) -> Tuple[float, float, float]:
+    """Simulate which tau the noise of training leaves within reach.
+
+    The standard deviation of a training is that between trainings of the same mask. The
+    true accuracies are taken to be the measured ones, drawn together towards their mean
+    by the variance that the noise has added.
+
+    Args:
+        accuracies: For each mask what its trainings have reached, in percent. Some mask
+            has two or more.
+
+    Returns:
+        The standard deviation of a training in percent, and two means of tau to the
+        measured accuracies: of the true ones (0 where nothing but noise is measured),
+        and of one more training of each mask.
+    """
+    repeated = [values for values in accuracies if len(values) > 1]
+    squares = sum((len(v) - 1) * statistics.variance(v) for v in repeated)
+    variance = squares / sum(len(v) - 1 for v in repeated)
+    counts = np.array([len(values) for values in accuracies])
+    measured = np.array([statistics.fmean(values) for values in accuracies])
+    spread, added = measured.var(ddof=1), np.mean(variance / counts)
+    kept = max(0.0, 1 - added / spread) if spread else 0.0
+    true = measured.mean() + kept**0.5 * (measured - measured.mean())
+    rng = np.random.default_rng(0)
+    perfect, again = [], []
+    for _ in range(SIMULATIONS):
+        noise = rng.normal(0, variance**0.5, (2, len(true)))
+        trained = true + noise[0] / counts**0.5
+        perfect.append(tau(true, trained) if kept else 0.0)
+        again.append(tau(true + noise[1], trained))
+    return variance**0.5, float(np.mean(perfect)), float(np.mean(again))
+
+
+def ranking_block(
+    table: RankingTable, results: Results, calibration_batches: int
+) -> str:
+    """Write how well the supernets rank the masks, as Markdown."""
+    accuracies = table.trained(results)
+    trained = {mask: statistics.fmean(values) for mask, values in accuracies.items()}
+    choices = (0, calibration_batches)
+    lines, columns = [], {batches: [] for batches in choices}
+    num_masks = set()
+    for search in table.searches():
+        cells = [f'seed {search.seed}']
+        for batches in choices:
+            known = scores(table, results, search, batches)
+            if len(known) < 2:
+                cells.append('')
+                continue
+            num_masks.add(len(known))
+            pairs = [(known[mask], trained[mask]) for mask in known]
+            columns[batches].append(tau(*zip(*pairs)))
+            cells.append(f'{columns[batches][-1]:.2f}')
+        lines.append(cells)
+    if not num_masks:
+        return 'No mask has been evaluated in a supernet yet.'
+    lines.append(
+        ['mean', *(f'{statistics.fmean(c):.2f}' if c else '' for c in columns.values())]
+    )
+    head = ["supernet's", 'own statistics', f'on {calibration_batches} batches']
+    numbers = ' or '.join(map(str, sorted(num_masks)))
+    parts = [
+        f"**{table.network}, {table.attention}**. Kendall's tau between the accuracy "
+        f'of {numbers} masks in a supernet, on its reward images, and that of networks '
+        'trained with them alone, on the test images; with the statistics of the norm '
+        "layers that the supernet's training has left, and re-estimated for each mask.",
+        markdown_table(head, lines),
+        _ceiling(list(accuracies.values())),
+    ]
+    return '\n\n'.join(parts)
+
+
+def _ceiling(accuracies: List[List[float]]) -> str:
+    repeated = [values for values in accuracies if len(values) > 1]
+    if not repeated:
+        return 'No mask was trained twice, so that the noise of training is unknown.'
+    deviation, perfect, again = noise_ceilings(accuracies)
+    trainings = sum(len(values) for values in repeated)
+    return (
+        f'The standard deviation of a training is {deviation:.2f} percentage points '
+        f'({trainings} trainings of {len(repeated)} masks). With that noise the true '
+        f'accuracies would reach a tau of {perfect:.2f} to the measured ones, and one '
+        f'more training of each mask {again:.2f} (means of {SIMULATIONS:,} '
+        'simulations).'
+    )

@@ -1,0 +1,248 @@
+"""What a table of results says: statistics, as Markdown for the documentation."""
+
+import statistics
+from typing import Dict, Iterable, List, Sequence
+
+from scipy import stats
+
+from ean_mm.experiments.results import Results, Row
+from ean_mm.experiments.runs import (
+    PLAIN,
+    RANDOM,
+    SEARCH,
+    SEARCHED,
+    SHARED,
+    UNSHARED,
+    read_mask,
+)
+
+VARIANTS = (PLAIN, UNSHARED, SHARED, SEARCHED, RANDOM)
+ALL = 'all together'
+CONFIDENCE = 0.95
+COLUMNS = dict(percent='.2f', parameters=',.0f')
+"""what is compared, and how its numbers are written"""
+
+
+class NetworkReport:
+    """The statistics of a network in all variants.
+
+    The value of random masks for a seed is the mean over that seed's random masks.
+
+    Args:
+        name: Name of the network.
+        rows: The latest row of each of its runs.
+    """
+
+    def __init__(self, name: str, rows: Iterable[Row]) -> None:
+        self.name = name
+        self.searches, self.trained = [], []
+        for row in rows:
+            variant = row['variant'].partition(' #')[0]
+            if variant == SEARCH:
+                self.searches.append(row)
+            elif variant in VARIANTS:
+                self.trained.append(dict(row, variant=variant))
+        self.attentions = list(dict.fromkeys(row['attention'] for row in self.trained))
+        if 'none' in self.attentions:
+            self.attentions.remove('none')
+        self.metric = self.trained[0]['metric'] if self.trained else ''
+
+    def rows_of(self, attention: str, variant: str) -> List[Row]:
+        """Return the rows of a variant; the plain network is every attention's."""
+        attention = 'none' if variant == PLAIN else attention
+        return [
+            row
+            for row in self.trained
+            if (row['attention'], row['variant']) == (attention, variant)
+        ]
+
+    def by_seed(self, attention: str, variant: str, column: str) -> Dict[int, float]:
+        """Return a variant's value for each seed."""
+        values: Dict[int, List[float]] = {}
+        for row in self.rows_of(attention, variant):
+            values.setdefault(row['seed'], []).append(row[column])
+        return {seed: statistics.fmean(values[seed]) for seed in sorted(values)}
+
+    def differences(self, attention: str, variant: str, column: str) -> List[float]:
+        """Return the searched mask's value minus another variant's, seed by seed.
+
+        Args:
+            attention: Name of the attention, or ``ALL`` for the pairs of all of them.
+            variant: The other variant.
+            column: What to compare.
+        """
+        if attention == ALL:
+            pairs = (self.differences(one, variant, column) for one in self.attentions)
+            return [difference for of_one in pairs for difference in of_one]
+        searched = self.by_seed(attention, SEARCHED, column)
+        others = self.by_seed(attention, variant, column)
+        return [searched[seed] - others[seed] for seed in searched if seed in others]
+
+    def markdown(self) -> str:
+        """Write how it was measured, each variant, the differences and the masks."""
+        parts = [
+            f'**{self.name}**. {self._setting()}',
+            self._variants(),
+            'The searched mask minus the others, paired by seed (random masks: minus '
+            f'the mean of the same seed), with {CONFIDENCE:.0%} confidence intervals:',
+            self._differences(),
+            'Masks that were searched, by seed:',
+            self._masks(),
+        ]
+        return '\n\n'.join(parts)
+
+    def summary(self) -> List[List[str]]:
+        """Return a line of cells for each attention."""
+        return [
+            [
+                self.name,
+                attention,
+                *(
+                    _with_deviation(
+                        self.by_seed(attention, variant, 'percent').values(), 'percent'
+                    )
+                    for variant in VARIANTS
+                ),
+                _with_interval(
+                    self.differences(attention, RANDOM, 'percent'), 'percent'
+                ),
+            ]
+            for attention in self.attentions
+        ]
+
+    def _setting(self) -> str:
+        text = (
+            f'Trained on {_range(self.trained, "train_images")} images for '
+            f'{_range(self.trained, "iterations")} iterations '
+            f'({_range(self.trained, "epochs")} whole epochs), tested on '
+            f'{_range(self.trained, "test_images")} (`{self.metric}`, in %).'
+        )
+        if self.searches:
+            text += (
+                f' Supernets: {_range(self.searches, "iterations")} iterations on '
+                f'{_range(self.searches, "train_images")} of the training images, '
+                f'masks rewarded on the other {_range(self.searches, "test_images")}.'
+            )
+        runs = {row['config_hash']: row for row in self.trained + self.searches}
+        hours = sum(row['train_seconds'] for row in runs.values()) / 3600
+        machines = sorted({_machine(row) for row in runs.values()})
+        return f'{text} {len(runs)} runs, {hours:.2f} hours on {"; ".join(machines)}.'
+
+    def _variants(self) -> str:
+        lines = []
+        for attention in ['none', *self.attentions]:
+            for variant in VARIANTS:
+                if (attention == 'none') != (variant == PLAIN):
+                    continue
+                rows = self.rows_of(attention, variant)
+                cells = [
+                    _with_deviation(
+                        self.by_seed(attention, variant, column).values(), column
+                    )
+                    for column in COLUMNS
+                ]
+                plugged = {read_mask(row['mask']).num_connections for row in rows}
+                plugged = ', '.join(map(str, sorted(plugged)))
+                lines.append([attention, variant, str(len(rows)), *cells, plugged])
+        head = ['attention', 'variant', 'networks', '%', 'parameters', 'plugged blocks']
+        return markdown_table(head, lines)
+
+    def _differences(self) -> str:
+        attentions = self.attentions + [ALL] * (len(self.attentions) > 1)
+        lines = []
+        for attention in attentions:
+            for variant in (RANDOM, PLAIN, UNSHARED, SHARED):
+                differences = {
+                    column: self.differences(attention, variant, column)
+                    for column in COLUMNS
+                }
+                cells = [_with_interval(differences[c], c) for c in COLUMNS]
+                pairs = str(len(differences['percent']))
+                lines.append([attention, f'searched - {variant}', pairs, *cells])
+        head = ['attention', 'difference', 'pairs', 'percentage points', 'parameters']
+        return markdown_table(head, lines)
+
+    def _masks(self) -> str:
+        lines = []
+        for attention in self.attentions:
+            masks = {
+                row['seed']: row['mask'] for row in self.rows_of(attention, SEARCHED)
+            }
+            text = ', '.join(f'{seed}: `{masks[seed]}`' for seed in sorted(masks))
+            lines.append(f'- {attention}: {text or "none yet"}')
+        return '\n'.join(lines)
+
+
+def table_blocks(results: Results, protocol: str, options: str = '') -> Dict[str, str]:
+    """Write what the results say about a protocol.
+
+    Args:
+        results: The results.
+        protocol: Name of the protocol.
+        options: What the command line had overridden.
+
+    Returns:
+        The whole table and a summary, by the names of their places in a document.
+    """
+    by_network: Dict[str, List[Row]] = {}
+    for row in results.by_label().values():
+        if (row['protocol'], row['options']) == (protocol, options):
+            by_network.setdefault(row['network'], []).append(row)
+    reports = [NetworkReport(name, rows) for name, rows in by_network.items()]
+    reports = [report for report in reports if report.trained]
+    if not reports:
+        nothing = 'No network has been trained yet.'
+        return {protocol: nothing, f'{protocol} summary': nothing}
+    head = ['network', 'attention', *VARIANTS, f'searched - random ({CONFIDENCE:.0%})']
+    lines = [line for report in reports for line in report.summary()]
+    return {
+        protocol: '\n\n'.join(report.markdown() for report in reports),
+        f'{protocol} summary': markdown_table(head, lines),
+    }
+
+
+def mean_interval(values: Sequence[float]) -> List[float]:
+    """Return the t interval of a mean; an endless one for a single value."""
+    if len(values) < 2:
+        return [float('-inf'), float('inf')]
+    mean = statistics.fmean(values)
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+    half = quantile * statistics.stdev(values) / len(values) ** 0.5
+    return [mean - half, mean + half]
+
+
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Write a table."""
+    rows = [head, ['---'] * len(head), *lines]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+
+
+def _with_deviation(values: Iterable[float], column: str) -> str:
+    values, form = list(values), COLUMNS[column]
+    if not values:
+        return ''
+    text = format(statistics.fmean(values), form)
+    if len(values) > 1:
+        text += f' ± {format(statistics.stdev(values), form)}'
+    return text
+
+
+def _with_interval(values: Sequence[float], column: str) -> str:
+    if not values:
+        return ''
+    form = f'+{COLUMNS[column]}'
+    text = format(statistics.fmean(values), form)
+    if len(values) > 1:
+        low, high = (format(bound, form) for bound in mean_interval(values))
+        text += f' ({low} to {high})'
+    return text
+
+
+def _range(rows: Sequence[Row], column: str) -> str:
+    low, high = (end(row[column] for row in rows) for end in (min, max))
+    return f'{low:,}' if low == high else f'{low:,} to {high:,}'
+
+
+def _machine(row: Row) -> str:
+    threads = 'thread' if row['threads'] == 1 else 'threads'
+    return f'{row["machine"]} ({row["threads"]} {threads}), PyTorch {row["torch"]}'

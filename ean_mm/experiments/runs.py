@@ -1,0 +1,409 @@
+"""The runs of a table: a config each, trained once and known by its hash."""
+
+import copy
+import hashlib
+import json
+import math
+import shutil
+import time
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ean_mm.errors import EANError
+from ean_mm.experiments.protocols import PROTOCOLS, Network
+from ean_mm.experiments.results import LABEL, Results, Row
+from ean_mm.launch import add_hook, check, load_config
+from ean_mm.mask import Mask
+from ean_mm.search import count_parameters
+
+PLAIN = 'plain'
+UNSHARED = 'unshared everywhere'
+SHARED = 'shared everywhere'
+SEARCHED = 'searched mask'
+RANDOM = 'random mask'
+SEARCH = 'search'  # the supernet and its search; its row has the mask
+
+BACKBONE = 'model.backbone'
+
+# What a result depends on; where the data lies and what is logged is not among it.
+RESULT_KEYS = (
+    'model',
+    'data_preprocessor',
+    'train_dataloader',
+    'val_dataloader',
+    'test_dataloader',
+    'val_evaluator',
+    'test_evaluator',
+    'optim_wrapper',
+    'param_scheduler',
+    'train_cfg',
+    'custom_hooks',
+    'randomness',
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a network, or of a supernet and its search.
+
+    Args:
+        protocol: Name of its protocol.
+        options: What the command line overrides, as text.
+        network: Name of its network.
+        attention: Name of its attention, ``'none'`` for the plain network.
+        variant: Where attention is plugged in.
+        seed: Seed of everything random in it.
+        mask: The mask; empty for a search.
+        metric: Name of the metric on the test set.
+        to_percent: Factor that makes percent of it.
+        cfg: The whole config.
+    """
+
+    protocol: str
+    options: str
+    network: str
+    attention: str
+    variant: str
+    seed: int
+    mask: str
+    metric: str
+    to_percent: float
+    cfg: Config = field(compare=False, repr=False)
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of what the result depends on."""
+        content = {key: self.cfg.to_dict().get(key) for key in RESULT_KEYS}
+        text = json.dumps(_without_folders(content), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def facts(self) -> Row:
+        """Return the part of its row that is known before it runs."""
+        label = {name: getattr(self, name) for name in LABEL}
+        return dict(label, metric=self.metric, config_hash=self.hash)
+
+    def folder(self, work_dir: Path) -> Path:
+        """Return the folder of its own for logs and checkpoints."""
+        return work_dir / self.hash
+
+    def __str__(self) -> str:
+        attention = '' if self.attention == 'none' else f' {self.attention}'
+        return f'{self.network}{attention}, {self.variant}, seed {self.seed}'
+
+
+class Table:
+    """The networks of a protocol, in all variants, with some seeds.
+
+    Args:
+        protocol: Name of the protocol.
+        networks: Names of its networks to train; None for all.
+        attentions: Names of the attentions to plug in; None for all.
+        seeds: Seeds of the trainings.
+        random_masks: Random masks for every searched one.
+        options: What to override in every config, dotted names to values.
+        search_options: What to override in the configs of searches.
+        data_root: Folder to read every data set from; None for the configs'.
+
+    Raises:
+        ValueError: The protocol has no such network, or none of its networks has the
+            attention.
+    """
+
+    def __init__(
+        self,
+        protocol: str,
+        networks: Optional[Sequence[str]] = None,
+        attentions: Optional[Sequence[str]] = None,
+        seeds: Sequence[int] = (0, 1, 2),
+        random_masks: int = 3,
+        options: Optional[Dict[str, Any]] = None,
+        search_options: Optional[Dict[str, Any]] = None,
+        data_root: Optional[str] = None,
+    ) -> None:
+        self.name = protocol
+        self.protocol = PROTOCOLS[protocol]
+        known = self.protocol.networks
+        self.networks = {
+            name: known[name] for name in _known(networks, known, 'network')
+        }
+        all_attentions = dict.fromkeys(
+            name for network in self.networks.values() for name in network.attentions
+        )
+        self.attentions = _known(attentions, all_attentions, 'attention')
+        self.seeds = list(seeds)
+        self.random_masks = random_masks
+        self._options = options or {}
+        self._search_options = search_options or {}
+        self._data_root = data_root
+        self.options = _as_text(self._options, self._search_options)
+        self._runs: Dict[Any, Run] = {}
+
+    def runs(self, results: Results) -> Iterator[Run]:
+        """Yield the runs whose mask is known, a seed after the other.
+
+        Args:
+            results: What is done already, the searches among it.
+        """
+        done = results.by_hash()
+        for seed in self.seeds:
+            for name, network in self.networks.items():
+                yield self.run(name, 'none', PLAIN, seed, 'none')
+                for attention in self._attentions_of(network):
+                    mask = None
+                    if network.search is None:
+                        mask = self._given_mask(network)
+                    else:
+                        search = self.run(name, attention, SEARCH, seed)
+                        yield search
+                        if search.hash in done:
+                            mask = read_mask(done[search.hash]['mask'])
+                    yield self.run(name, attention, UNSHARED, seed, 'all')
+                    yield self.run(name, attention, SHARED, seed, 'all')
+                    if mask is None:
+                        continue
+                    yield self.run(name, attention, SEARCHED, seed, written(mask))
+                    others = random_masks(mask, self.random_masks, seed)
+                    for number, other in enumerate(others, 1):
+                        variant = f'{RANDOM} #{number}'
+                        yield self.run(name, attention, variant, seed, written(other))
+
+    def __len__(self) -> int:
+        """Number of its runs, if there are as many random masks as asked for."""
+        return len(self.seeds) * sum(
+            1
+            + len(self._attentions_of(network))
+            * (3 + self.random_masks + (network.search is not None))
+            for network in self.networks.values()
+        )
+
+    def check(self) -> None:
+        """Check that the data are there.
+
+        Raises:
+            ValueError: A folder is missing.
+        """
+        for name in self.networks:
+            run = self.run(name, 'none', PLAIN, self.seeds[0], 'none')
+            check(run.cfg, ('train_dataloader', 'test_dataloader'))
+
+    def run(
+        self, network: str, attention: str, variant: str, seed: int, mask: str = ''
+    ) -> Run:
+        """Return a run of the table, or of another mask by the same protocol."""
+        key = network, attention, variant, seed, mask
+        if key not in self._runs:
+            task = self.networks[network]
+            self._runs[key] = Run(
+                self.name,
+                self.options,
+                *key,
+                metric=task.metric,
+                to_percent=task.to_percent,
+                cfg=self._config(*key),
+            )
+        return self._runs[key]
+
+    def _attentions_of(self, network: Network) -> List[str]:
+        return [name for name in self.attentions if name in network.attentions]
+
+    def _given_mask(self, network: Network) -> Mask:
+        cfg = _load(network.config, self._data_root)
+        return Mask.from_file(cfg.model.backbone.mask)
+
+    def _config(
+        self, network: str, attention: str, variant: str, seed: int, mask: str
+    ) -> Config:
+        task, searches = self.networks[network], variant == SEARCH
+        cfg = _load(task.search if searches else task.config, self._data_root)
+        epochs = self.protocol.epochs
+        if searches:
+            epochs = self.protocol.supernet_epochs
+        if epochs is not None:
+            _set_epochs(cfg, epochs)
+        if self.protocol.images_per_class is not None:
+            _use_part(cfg, self.protocol.images_per_class)
+        cfg.merge_from_dict({**task.options, **self.protocol.options})
+        cfg.model.backbone.attention = task.attentions.get(attention)
+        if searches:
+            cfg.merge_from_dict({**self._options, **self._search_options})
+        else:
+            cfg.model.backbone.mask = mask
+            cfg.model.backbone.share = 'block' if variant == UNSHARED else 'stage'
+            cfg.merge_from_dict(self._options)
+            cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        cfg.randomness = dict(seed=seed)
+        cfg.log_level = 'ERROR'
+        cfg.default_hooks.checkpoint.update(
+            interval=-1,  # only the last one
+            save_optimizer=False,
+            save_param_scheduler=False,
+        )
+        add_hook(cfg, 'ChannelsLastHook')
+        return cfg
+
+
+def execute(run: Run, work_dir: Path) -> Row:
+    """Train a network and test it, or train a supernet and search.
+
+    Args:
+        run: What to do.
+        work_dir: Folder for the folders of the runs. What a killed run has left in this
+            one's is removed.
+    """
+    folder = run.folder(work_dir)
+    shutil.rmtree(folder, ignore_errors=True)
+    runner = build_runner(run, folder)
+    started = time.perf_counter()
+    runner.train()
+    seconds = time.perf_counter() - started
+    row = dict(
+        run.facts(),
+        train_images=len(runner.train_dataloader.dataset),
+        epochs=runner.epoch,
+        iterations=runner.iter,
+        train_seconds=round(seconds, 1),
+        **where_and_when(),
+    )
+    if run.variant == SEARCH:
+        mask = Mask.from_file(folder / 'mask_backbone.json')
+        row.update(
+            percent=mask.info['accuracy'],
+            test_images=mask.info['found_by']['reward_images'],
+        )
+    else:
+        row.update(
+            percent=round(float(runner.test()[run.metric]) * run.to_percent, 4),
+            test_images=len(runner.test_dataloader.dataset),
+        )
+    return dict(
+        row,
+        mask=str(runner.model.backbone.mask),
+        parameters=count_parameters(runner.model),
+    )
+
+
+def build_runner(run: Run, folder: Path) -> Runner:
+    """Build the runner of a run."""
+    cfg = copy.deepcopy(run.cfg)
+    cfg.work_dir = str(folder)
+    cfg.experiment_name = f'{run.hash}_{time.time_ns()}'
+    return Runner.from_cfg(cfg)
+
+
+def where_and_when() -> Row:
+    """Return the part of a row that says where and when it was made."""
+    return dict(
+        date=time.strftime('%Y-%m-%d'),
+        machine=_machine(),
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+    )
+
+
+def random_masks(mask: Mask, number: int, seed: int) -> List[Mask]:
+    """Draw masks with as many bits set as a mask has, all different from it.
+
+    Args:
+        mask: The mask.
+        number: How many masks to draw; fewer if there are not as many.
+        seed: Seed of the draws.
+    """
+    blocks, plugged = len(mask.bits), mask.num_connections
+    rng = np.random.default_rng(seed)
+    masks = {mask: None}  # in the order of the draws
+    while len(masks) < min(1 + number, math.comb(blocks, plugged)):
+        bits = np.zeros(blocks, int)
+        bits[rng.choice(blocks, plugged, replace=False)] = 1
+        masks[Mask(tuple(bits), mask.stage_blocks)] = None
+    return list(masks)[1:]
+
+
+def written(mask: Mask) -> str:
+    """Write a mask for a run, whose hash must not depend on how it was come by."""
+    return {0: 'none', len(mask.bits): 'all'}.get(mask.num_connections, str(mask))
+
+
+def read_mask(text: str) -> Mask:
+    """Read a mask that is written with dashes between the stages."""
+    return Mask.parse(text, tuple(map(len, text.split('-'))))
+
+
+def _load(path: str, data_root: Optional[str]) -> Config:
+    return copy.deepcopy(_load_once(path, data_root))
+
+
+@cache
+def _load_once(path: str, data_root: Optional[str]) -> Config:
+    """Read a config of this package; one of mmdet's takes a quarter of a second."""
+    return load_config(f'ean_mm::{path}', None, data_root)
+
+
+def _set_epochs(cfg: Config, epochs: int) -> None:
+    """Train for another number of epochs, the learning rate's schedule to scale."""
+    factor = epochs / cfg.train_cfg.max_epochs
+    cfg.train_cfg.max_epochs = epochs
+    schedulers = cfg.param_scheduler
+    for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
+        scheduler['milestones'] = [round(m * factor) for m in scheduler['milestones']]
+
+
+def _use_part(cfg: Config, images_per_class: int) -> None:
+    """Use a part of the training set, of which a search holds out a part in turn."""
+    for loader in ('train_dataloader', 'val_dataloader'):
+        split = cfg[loader].dataset
+        if split.type == 'HeldOutSplit':
+            split.dataset = _part(split.dataset, images_per_class)
+        elif loader == 'train_dataloader':
+            cfg[loader].dataset = _part(split, images_per_class)
+
+
+def _part(dataset: Dict[str, Any], images_per_class: int) -> Dict[str, Any]:
+    return dict(
+        type='HeldOutSplit',
+        held_out=True,
+        num_per_class=images_per_class,
+        dataset=dataset,
+    )
+
+
+def _known(
+    names: Optional[Sequence[str]], known: Dict[str, Any], what: str
+) -> List[str]:
+    for name in names or ():
+        if name not in known:
+            raise EANError(
+                f'the protocol has no {what} {name!r}; it has {", ".join(known)}'
+            )
+    return list(known) if names is None else list(dict.fromkeys(names))
+
+
+def _as_text(options: Dict[str, Any], search_options: Dict[str, Any]) -> str:
+    items = [*options.items(), *(('search ' + k, v) for k, v in search_options.items())]
+    return ' '.join(f'{key}={value}' for key, value in items)
+
+
+def _without_folders(node: Any) -> Any:
+    """Return what a config holds without the folders that data lie in."""
+    if isinstance(node, dict):
+        return {k: _without_folders(v) for k, v in node.items() if k != 'data_root'}
+    if isinstance(node, (list, tuple)):
+        return [_without_folders(item) for item in node]
+    return node
+
+
+@cache
+def _machine() -> str:
+    """Name the GPU, or else the processor."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    for line in Path('/proc/cpuinfo').read_text().splitlines():
+        if line.startswith('model name'):
+            return line.partition(':')[2].strip()
+    return 'unknown'

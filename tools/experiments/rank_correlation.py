@@ -1,0 +1,54 @@
+"""Measure how well supernets rank masks.
+
+Compares the accuracy that masks have in a supernet with that of networks trained with
+them alone: those of the table (see run_table.py), and of more masks until there are
+enough. What has been run is not run again.
+"""
+
+import argparse
+
+from ean_mm.experiments.command_line import add_arguments, read_results, read_table
+from ean_mm.experiments.markdown import fill
+from ean_mm.experiments.ranking import RankingTable, ranking_block, score_masks
+from ean_mm.experiments.scheduler import run_table
+from ean_mm.launch import explain_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    parser.add_argument('--network', default='ResNet-20')
+    parser.add_argument('--attention', default='SE')
+    parser.add_argument('--masks', type=int, default=15, help='how many at least')
+    parser.add_argument(
+        '--calibration-batches',
+        type=int,
+        default=10,
+        help='training batches to re-estimate the norm statistics of a mask on',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    table = read_table(
+        args,
+        RankingTable,
+        network=args.network,
+        attention=args.attention,
+        num_masks=args.masks,
+    )
+    results = read_results(args)
+    if not args.only_report:
+        run_table(table, results, args.work_dir, args.jobs, args.threads)
+        for batches in (0, args.calibration_batches):
+            score_masks(table, results, args.work_dir, batches)
+    block = ranking_block(table, results, args.calibration_batches)
+    name = f'{args.protocol} ranking {args.network} {args.attention}'
+    for path in args.report:
+        fill(path, {name: block})
+    print(block)
+
+
+if __name__ == '__main__':
+    explain_errors(main)
