@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import add_hook, check, explain_errors, load_config
-from ean_mm.search import masked_modules
+from ean_mm.search.cost import parameters_in_use
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,14 +67,6 @@ class Training:
             torch.cuda.synchronize()
         self.seconds.append(time.perf_counter() - started)
 
-    def parameters(self) -> int:
-        """Count the parameters in use."""
-        count = sum(p.numel() for p in self.model.parameters())
-        for module in masked_modules(self.model).values():
-            count -= sum(p.numel() for p in module.attentions.parameters())
-            count += module.num_attention_parameters()
-        return count
-
 
 def main() -> None:
     args = parse_args()
@@ -106,7 +98,7 @@ def summarize(training: Training, first: Training) -> Dict[str, Any]:
     low, median, high = statistics.quantiles(seconds, n=4)
     return dict(
         config=training.name,
-        parameters=training.parameters(),
+        parameters=parameters_in_use(training.model),
         seconds=median,
         quartiles=[low, high],
         ratio=statistics.median(own / other for own, other in zip(seconds, others)),
