@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import io
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
@@ -139,6 +140,7 @@ def measure(cfg: Config, checkpoint: Path) -> Tuple[Runner, Dict[str, float]]:
     """Run the test of a config; return the Runner and the metrics, in percent."""
     cfg.load_from = str(checkpoint)
     cfg.work_dir = str(checkpoint.parent)
+    cfg.experiment_name = f'{checkpoint.stem}_{time.time_ns()}'
     cfg.log_level = 'WARNING'
     add_hook(cfg, 'MaskHook')
     runner = Runner.from_cfg(cfg)
