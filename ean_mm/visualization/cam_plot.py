@@ -1,7 +1,7 @@
 """Draw what networks look at, side by side."""
 
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ class Attended:
 def draw_cams(
     images: Sequence[np.ndarray],
     labels: Sequence[Optional[str]],
-    columns: Dict[str, List[Attended]],
+    columns: Sequence[Tuple[str, Sequence[Attended]]],
 ) -> Figure:
     """Draw one image a row, as it is and under the heat map of each network.
 
@@ -56,7 +56,7 @@ def draw_cams(
             ax.spines[:].set_visible(False)
         row[0].set_xlabel(label or '', fontsize=9, color=INK)
     axes[0, 0].set_title('image', fontsize=10, color=INK)
-    for column, (title, cams) in zip(axes.T[1:], columns.items()):
+    for column, (title, cams) in zip(axes.T[1:], columns):
         column[0].set_title(title, fontsize=10, color=INK)
         for ax, cam, label in zip(column, cams, labels):
             ax.imshow(

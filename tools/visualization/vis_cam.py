@@ -17,6 +17,7 @@ import argparse
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
+import torch
 from mmengine.dataset import default_collate
 from mmengine.registry import DATASETS, DefaultScope
 from mmpretrain import ImageClassificationInferencer, get_model
@@ -33,6 +34,9 @@ try:
     from pytorch_grad_cam import GradCAM
 except ImportError:
     GradCAM = None
+
+Batch = Dict[str, Any]
+"""of one image, as a data loader gives it"""
 
 
 def parse_args() -> argparse.Namespace:
@@ -72,6 +76,8 @@ class Network:
 
     def __init__(self, config: str, checkpoint: str, data_root: Optional[str]) -> None:
         self.cfg = load_config(config, None, data_root)
+        if not self.cfg.model.type.endswith('ImageClassifier'):
+            raise EANError(f'{config} is of a {self.cfg.model.type}, no classifier')
         content = read_checkpoint(checkpoint)
         self.model = load_trained(get_model(self.cfg), content)
         self.classes = content.get('meta', {}).get('dataset_meta', {}).get('classes')
@@ -84,65 +90,60 @@ class Network:
         titles = []
         for module in masked_modules(self.model).values():
             attention = module.attention['type'].replace('Attention', '')
+            if getattr(module, 'share', 'stage') == 'block':
+                attention = f'unshared {attention}'
             everywhere = all(module.mask.bits)
             where = 'in every block' if everywhere else f'at {module.mask}'
             titles.append(f'{attention} {where}')
         return ', '.join(titles) or 'no attention'
 
-    def read_files(self, paths: List[str]) -> Dict[str, Any]:
-        """Return a batch of image files, as the test pipeline makes them."""
+    def read_files(self, paths: List[str]) -> List[Batch]:
+        """Return image files as the test pipeline makes them, each a batch."""
         inferencer = ImageClassificationInferencer(self.model, classes=self.classes)
-        (batch,) = inferencer.preprocess(paths, batch_size=len(paths))
-        return batch
+        try:
+            return list(inferencer.preprocess(paths))
+        except (OSError, ValueError) as error:
+            raise EANError(f'an image cannot be read: {error}') from error
 
-    def read_test_set(self, num: int) -> Dict[str, Any]:
-        """Return a batch of the first test image of each class, then the second, ..."""
+    def read_test_set(self, num: int) -> List[Batch]:
+        """Return the first test image of each class, then the second, ..., as above."""
         check(self.cfg, ('test_dataloader',))
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             dataset = DATASETS.build(self.cfg.test_dataloader.dataset)
         labels = dataset.get_gt_labels()
         turn = [(labels[:i] == label).sum() for i, label in enumerate(labels)]
         order = np.lexsort((labels, turn))
-        return default_collate([dataset[int(i)] for i in order[:num]])
+        return [default_collate([dataset[int(i)]]) for i in order[:num]]
 
-    def look(self, batch: Dict[str, Any], layer: Optional[str]) -> List[Attended]:
-        """Return where the network looks in the images of a batch.
+    def look(self, batch: Batch, layer: Optional[str] = None) -> Attended:
+        """Return where the network looks in an image.
 
         Args:
             batch: What one of the two methods above returns.
             layer: Name of a layer of the model; by default the last stage.
         """
-        name = layer or f'backbone.{self.model.backbone.res_layers[-1]}'
+        stage = f'backbone.{self.model.backbone.res_layers[-1]}'
         layers = dict(self.model.named_modules())
-        if name not in layers:
+        if (layer or stage) not in layers:
             raise EANError(
-                f'there is no layer {name!r} in the model; take one as '
-                f"'backbone.{self.model.backbone.res_layers[-1]}'"
+                f'there is no layer {layer!r} in the model; one is {stage!r}'
             )
         inputs = self.model.data_preprocessor(batch, False)['inputs']
-        heat, logits = grad_cam(self.model, layers[name], inputs)
-        probabilities, predicted = logits.softmax(1).max(1)
-        return [
-            Attended(each, self.classes[label], probability)
-            for each, label, probability in zip(
-                heat, predicted.tolist(), probabilities.tolist()
-            )
-        ]
+        heat, logits = grad_cam(self.model, layers[layer or stage], inputs)
+        probability, predicted = logits.softmax(1)[0].max(0)
+        return Attended(heat[0], self.classes[predicted], probability.item())
 
-    def images(self, batch: Dict[str, Any]) -> List[np.ndarray]:
-        """Return the images of a batch, ``(H, W, 3)``, RGB from 0 to 255."""
-        images = batch['inputs']
-        if self.model.data_preprocessor.to_rgb:  # they are BGR until then
-            images = images.flip(1)
-        images = images.permute(0, 2, 3, 1)
-        return list(images.expand(-1, -1, -1, 3).byte().numpy())
+    def image(self, batch: Batch) -> np.ndarray:
+        """Return the image of a batch, ``(H, W, 3)``, RGB from 0 to 255."""
+        (image,) = batch['inputs']
+        if self.model.data_preprocessor.to_rgb:  # it is BGR until then
+            image = image.flip(0)
+        return image.permute(1, 2, 0).expand(-1, -1, 3).byte().numpy()
 
-    def labels(self, batch: Dict[str, Any]) -> List[Optional[str]]:
-        """Return the name of the true class of each image, None if it has no label."""
-        return [
-            self.classes[sample.gt_label.item()] if 'gt_label' in sample else None
-            for sample in batch['data_samples']
-        ]
+    def label(self, batch: Batch) -> Optional[str]:
+        """Return the name of the true class of an image, None if it has no label."""
+        (sample,) = batch['data_samples']
+        return self.classes[sample.gt_label.item()] if 'gt_label' in sample else None
 
 
 def grad_cam(
@@ -159,30 +160,36 @@ def grad_cam(
 
     Returns:
         Heat maps ``(N, H, W)`` from 0 to 1, and the logits ``(N, classes)``.
+
+    Raises:
+        ValueError: The layer is another one.
     """
-    maps = []
-
-    def require_map(module: nn.Module, args: Any, output: Any) -> None:
-        maps.append(output)
-        if len(maps) > 1 or not isinstance(output, Tensor) or output.dim() != 4:
-            raise EANError(
-                f'the target layer, a {type(module).__name__}, does not return one map '
-                '(N, C, H, W) an image; take a stage, a convolution or a norm layer'
-            )
-
-    handles = [layer.register_forward_hook(require_map)]
+    require_map(model, layer, inputs)
     cam = GradCAM(model=model, target_layers=[layer])
     # The residual blocks overwrite maps, and are given a copy of what is kept here.
-    handles.append(layer.register_forward_hook(lambda _, args, output: output.clone()))
+    handle = layer.register_forward_hook(lambda _, args, output: output.clone())
     try:
         heat = cam(inputs, targets=None)
     finally:
         cam.activations_and_grads.release()
-        for handle in handles:
-            handle.remove()
-    if not maps:
-        raise EANError('the target layer is not used; take another')
+        handle.remove()
     return heat, cam.outputs.detach()
+
+
+@torch.no_grad()
+def require_map(model: nn.Module, layer: nn.Module, inputs: Tensor) -> None:
+    """Refuse a layer that does not give one map ``(N, C, h, w)``."""
+    outputs = []
+    handle = layer.register_forward_hook(lambda _, args, out: outputs.append(out))
+    try:
+        model(inputs)
+    finally:
+        handle.remove()
+    if [getattr(output, 'ndim', None) for output in outputs] != [4]:
+        raise EANError(
+            f'the target layer, a {type(layer).__name__}, gives {len(outputs)} results '
+            'and not one map (N, C, H, W); take a stage, a convolution or a norm layer'
+        )
 
 
 def read_networks(names: List[str], data_root: Optional[str]) -> List[Network]:
@@ -204,15 +211,18 @@ def main() -> None:
     args = parse_args()
     if GradCAM is None:
         raise EANError('Grad-CAM needs another package: pip install grad-cam')
-    networks = read_networks(args.networks, args.data_root)
-    columns, batch = {}, None
-    for network in networks:
+    if args.num is not None and args.num < 1:
+        raise EANError(f'--num {args.num} must be at least 1')
+    columns = []
+    for network in read_networks(args.networks, args.data_root):
         if args.images:
-            batch = network.read_files(args.images)
+            batches = network.read_files(args.images)
         else:
-            batch = network.read_test_set(args.num)
-        columns[network.title] = network.look(batch, args.target_layer)
-    figure = draw_cams(networks[-1].images(batch), networks[-1].labels(batch), columns)
+            batches = network.read_test_set(args.num)
+        cams = [network.look(batch, args.target_layer) for batch in batches]
+        columns.append((network.title, cams))
+    images, labels = zip(*((network.image(b), network.label(b)) for b in batches))
+    figure = draw_cams(images, labels, columns)
     figure.savefig(args.out, dpi=100)
 
 
