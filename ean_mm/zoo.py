@@ -144,7 +144,8 @@ def root_of(metafile: Path) -> Path:
 def zoo_readme(entries: List[Entry]) -> str:
     """Return the README of the zoo: its table, and how to use the networks."""
     lines = [
-        '| network | mask | data | epochs | accuracy % | parameters | FLOPs | file |',
+        '| network | mask | trained on | epochs | accuracy % | parameters | FLOPs '
+        '| file |',
         '| --- | --- | --- | --- | --- | --- | --- | --- |',
     ]
     for entry in entries:
@@ -152,7 +153,7 @@ def zoo_readme(entries: List[Entry]) -> str:
         weights = Path(entry['Weights']).name
         lines.append(
             f'| [{entry["Name"]}](../{entry["Config"]}) | `{meta["Mask"]}` '
-            f'| {result["Dataset"]} | {meta["Epochs"]} '
+            f'| {meta["Training Data"]} | {meta["Epochs"]} '
             f'| {result["Metrics"]["Top 1 Accuracy"]:.2f} | {meta["Parameters"]:,} '
             f'| {meta["FLOPs"]:,} | [{weights}]({weights}) |'
         )

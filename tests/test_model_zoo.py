@@ -84,7 +84,8 @@ def test_all_that_is_there_is_listed():
     files = {path.name for path in (ROOT / 'model_zoo').iterdir()}
     listed = {Path(entry['Weights']).name for entry in ENTRIES.values()}
     assert files == {'README.md', *listed}
-    assert listed
+    # and there is a test below that measures it again
+    assert all(name.endswith(('digits', 'cifar10')) for name in ENTRIES)
 
 
 def test_the_readme_is_of_the_metafiles():
@@ -130,7 +131,8 @@ def test_the_digits_accuracy_is_what_is_listed(name, tmp_path):
 def test_the_cifar_accuracy_is_what_is_listed(name, tmp_path, cifar10):
     listed = ENTRIES[name]['Results'][0]['Metrics']['Top 1 Accuracy']
     measured = measure(ENTRIES[name], tmp_path, '--data-root', str(cifar10))
-    assert round(measured, 2) == listed
+    # another CPU rounds in other ways, which may decide a few of 10,000 images
+    assert measured == pytest.approx(listed, abs=0.05)
 
 
 def test_the_readmes_code_reads_a_picture_of_a_digit(tmp_path):
@@ -287,7 +289,8 @@ def test_what_is_measured_is_listed(tool, checkout, tmp_path):
     torch.save(trained(), tmp_path / 'trained.pth')
     metafile = checkout / 'configs/metafile.yml'
     arguments = ['publish_model.py', checkout / 'configs/net.py', 'trained.pth',
-                 checkout / 'zoo', '--dataset', 'digits']  # fmt: skip
+                 checkout / 'zoo', '--dataset', 'digits',
+                 '--training-data', 'four fifths of digits']  # fmt: skip
     assert tool(*arguments, '--metafile', metafile)[0] == 0
     content = yaml.safe_load(metafile.read_text())
     (listed,) = content['Models']
@@ -295,6 +298,8 @@ def test_what_is_measured_is_listed(tool, checkout, tmp_path):
     assert (listed['Name'], listed['Config']) == ('net', 'configs/net.py')
     assert listed['In Collection'] == content['Collections'][0]['Name'] == 'Some'
     assert listed['Results'] == known['Results']
+    assert listed['Metadata']['Training Data'] == 'four fifths of digits'
+    assert known['Metadata']['Training Data'] == 'digits'
     for key in ('Mask', 'Epochs', 'Parameters', 'FLOPs'):
         assert listed['Metadata'][key] == known['Metadata'][key]
     (path,) = checkout.glob('zoo/*.pth')

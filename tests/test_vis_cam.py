@@ -182,7 +182,7 @@ def test_captions_tell_right_from_wrong():
         ([NETWORKS[0], '--num', '0'], '--num 0'),
         ([NETWORKS[0], '--images', 'none.png'], 'none.png'),
         ([NETWORKS[0], '--num', '1', '--target-layer', 'layer9'],
-         "no layer 'layer9'; one is 'backbone.layer3'"),
+         "no layer 'layer9' in the model; one is 'backbone.layer3'"),
         ([NETWORKS[0], '--num', '1', '--target-layer', 'head.fc'],
          'a Linear, gives 1 results and not one map'),
         ([NETWORKS[1], '--num', '1', '--target-layer', 'backbone.attentions.0'],

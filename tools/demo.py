@@ -21,7 +21,7 @@ from rich.table import Table
 
 from ean_mm import Mask, RichProgressHook
 from ean_mm.launch import add_hook, explain_errors
-from ean_mm.search import SearchStorage
+from ean_mm.search import SearchStorage, count_parameters
 from ean_mm.visualization import draw_search
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'ean'
@@ -97,15 +97,11 @@ class Demo:
             runner.train()
             accuracies.append(runner.test()['accuracy/top1'])
         backbone = runner.model.backbone
-        all_attention = sum(p.numel() for p in backbone.attentions.parameters())
-        parameters = sum(p.numel() for p in runner.model.parameters())
         return dict(
             network=name,
             mask=str(backbone.mask),
             accuracies=accuracies,
-            parameters=(
-                parameters - all_attention + backbone.num_attention_parameters()
-            ),
+            parameters=count_parameters(runner.model),
             plugged=backbone.mask.num_connections,
             blocks=len(backbone.mask.bits),
             checkpoint=Path(runner.work_dir, 'last_checkpoint').read_text(),

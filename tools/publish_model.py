@@ -8,6 +8,9 @@ the test measured, and the README of the zoo is written anew:
     python tools/publish_model.py configs/ean/resnet20_se_cifar10.py \\
         work_dirs/resnet20_se_cifar10/epoch_164.pth model_zoo --dataset CIFAR-10 \\
         --metafile configs/ean/metafile.yml
+
+A network that --cfg-options made, as of another mask, gets a config of its own first,
+which inherits the one that it was trained with: those who use the zoo give no options.
 """
 
 import argparse
@@ -34,8 +37,8 @@ from ean_mm.launch import (
     load_config,
     read_checkpoint,
 )
-from ean_mm.search import SearchSpace, masked_modules
-from ean_mm.search.cost import count_flops, parameters_in_use
+from ean_mm.search import SearchSpace, count_parameters, masked_modules
+from ean_mm.search.cost import count_flops
 from ean_mm.zoo import (
     Entry,
     list_network,
@@ -56,7 +59,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of the network; it sets the mask')
     parser.add_argument('checkpoint', help='checkpoint of its training run')
     parser.add_argument('out_dir', help='folder of the zoo, as model_zoo')
-    parser.add_argument('--dataset', required=True, help='its name, as CIFAR-10')
+    parser.add_argument(
+        '--dataset', required=True, help='name of the test set, as CIFAR-10'
+    )
+    parser.add_argument(
+        '--training-data',
+        metavar='TEXT',
+        help="what it was trained on, as 'CIFAR-10, 1,000 images a class'; default: "
+        'all of the training set of that name',
+    )
     parser.add_argument(
         '--metafile', type=Path, help='list the network there, as what was measured'
     )
@@ -170,10 +181,10 @@ def describe(
         'Name': Path(args.config).stem,
         'Config': _relative(args.config, root),
         'Metadata': {
-            'Training Data': args.dataset,
+            'Training Data': args.training_data or args.dataset,
             'Epochs': meta['epoch'],
             'Mask': _text(meta['ean_mm']['masks']),
-            'Parameters': parameters_in_use(model),
+            'Parameters': count_parameters(model),
             'FLOPs': count_flops(model, image[None].float()),
             'SHA256': hashlib.sha256(content).hexdigest(),
         },

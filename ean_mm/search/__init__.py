@@ -10,7 +10,7 @@ from ean_mm.search.policy import Policy
 from ean_mm.search.random_searcher import RandomSearcher
 from ean_mm.search.reward import Reward
 from ean_mm.search.search import Evaluation, MaskSearch
-from ean_mm.search.space import SearchSpace, masked_modules
+from ean_mm.search.space import SearchSpace, count_parameters, masked_modules
 from ean_mm.search.storage import SearchStorage
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     'Reward',
     'SearchSpace',
     'SearchStorage',
+    'count_parameters',
     'masked_modules',
 ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ean_mm.errors import EANError
 from ean_mm.search.reward import COSTS
-from ean_mm.search.space import SearchSpace, masked_modules
+from ean_mm.search.space import SearchSpace
 
 REPEATS = 20
 
@@ -204,15 +204,6 @@ class _OfImages(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.module(x, *self.args)
-
-
-def parameters_in_use(model: nn.Module) -> int:
-    """Count a model's parameters, less the attention that no bit plugs in."""
-    count = sum(p.numel() for p in model.parameters())
-    for module in masked_modules(model).values():
-        count -= sum(p.numel() for p in module.attentions.parameters())
-        count += module.num_attention_parameters()
-    return count
 
 
 def count_flops(module: nn.Module, x: Tensor, *args: Any) -> int:

@@ -32,6 +32,15 @@ def masked_modules(model: nn.Module) -> Dict[str, nn.Module]:
     }
 
 
+def count_parameters(model: nn.Module) -> int:
+    """Count the parameters in use: without attention that no bit plugs in."""
+    count = sum(p.numel() for p in unwrapped(model).parameters())
+    for module in masked_modules(model).values():
+        count -= sum(p.numel() for p in module.attentions.parameters())
+        count += module.num_attention_parameters()
+    return count
+
+
 class SearchSpace:
     """The masks of a model's modules, joined to one string of bits.
 

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import add_hook, check, explain_errors, load_config
-from ean_mm.search.cost import parameters_in_use
+from ean_mm.search import count_parameters
 
 
 def parse_args() -> argparse.Namespace:
@@ -98,7 +98,7 @@ def summarize(training: Training, first: Training) -> Dict[str, Any]:
     low, median, high = statistics.quantiles(seconds, n=4)
     return dict(
         config=training.name,
-        parameters=parameters_in_use(training.model),
+        parameters=count_parameters(training.model),
         seconds=median,
         quartiles=[low, high],
         ratio=statistics.median(own / other for own, other in zip(seconds, others)),
