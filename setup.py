@@ -40,8 +40,11 @@ setup(
         'mmseg': [*MMPRETRAIN, 'mmsegmentation>=1.2'],
         'search': requirements('search'),
         'deploy': requirements('deploy'),
+        'visualization': requirements('visualization'),
         'dev': [
-            line for name in ('search', 'deploy', 'dev') for line in requirements(name)
+            line
+            for name in ('search', 'deploy', 'visualization', 'dev')
+            for line in requirements(name)
         ],
     },
 )

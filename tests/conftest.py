@@ -1,6 +1,8 @@
 """Real runners on scikit-learn's digits, small enough for seconds."""
 
 import copy
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,23 @@ def build_runner():
         return Runner.from_cfg(copy.deepcopy(cfg))
 
     return build
+
+
+@pytest.fixture
+def tool(root, tmp_path, monkeypatch, capsys):
+    """Run a tool in this process; return its exit status and what it printed."""
+
+    def run(name, *arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
+        try:
+            runpy.run_path(str(root / 'tools' / name), run_name='__main__')
+            status = 0
+        except SystemExit as error:
+            status = error.code
+        return status, capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture(scope='session')

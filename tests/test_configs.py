@@ -40,8 +40,11 @@ def test_config_builds_and_trains_a_step(path):
     losses = model(**data, mode='loss')
     losses['loss'].backward()
     assert losses['loss'].isfinite()
-    attention = re.match(r'resnet\d+_([a-z]+)', path.stem)[1].upper()
-    assert cfg.model.backbone.attention.type == f'{attention}Attention'
+    attention = re.match(r'resnet\d+_(se|sge|dia)(_|$)', path.stem)
+    if attention:
+        assert model.backbone.attention.type == f'{attention[1].upper()}Attention'
+    else:
+        assert model.backbone.attention is None
     assert model.backbone.depth == int(re.match(r'resnet(\d+)', path.stem)[1])
 
 

@@ -1,7 +1,6 @@
 """The command line: what it does, and one line for every mistake."""
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -38,23 +37,6 @@ class Cropping(nn.Module):
 
     def forward(self, x):
         return x[:, :, 1:]
-
-
-@pytest.fixture
-def tool(root, tmp_path, monkeypatch, capsys):
-    """Run a tool in this process; return its exit status and what it printed."""
-
-    def run(name, *arguments):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
-        try:
-            runpy.run_path(str(root / 'tools' / name), run_name='__main__')
-            status = 0
-        except SystemExit as error:
-            status = error.code
-        return status, capsys.readouterr().out
-
-    return run
 
 
 @pytest.fixture

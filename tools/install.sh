@@ -98,6 +98,10 @@ step "OpenMMLab toolboxes" "1 min" \
 step "EAN-MM and its development tools" "30 s" \
   pip install --no-build-isolation -c "$constraints" -e "$root" -r "$root/requirements/search.txt" -r "$root/requirements/deploy.txt" -r "$root/requirements/dev.txt"
 
+# Another OpenCV, which grad-cam asks for, would overwrite that of mmcv.
+step "Grad-CAM" "10 s" \
+  pip install --no-build-isolation --no-deps -r "$root/requirements/visualization.txt"
+
 "$venv/bin/python" -c 'import ean_mm' >>"$log" 2>&1 || fail "ean_mm does not import; see $log"
 echo "$stamp $root" >"$venv/.ean-mm-installed"
 echo "Ready after $((SECONDS - started)) s: $venv"

@@ -71,8 +71,8 @@ def measure_cost(
     calls = _record_calls(model, space, data)
     space.apply([0] * space.num_bits)
     if kind == 'flops':
-        plain = _flops(model, data['inputs'], data.get('data_samples'), 'tensor')
-        costs = [_flops(attention, *args) for attention, args in calls]
+        plain = count_flops(model, data['inputs'], data.get('data_samples'), 'tensor')
+        costs = [count_flops(attention, *args) for attention, args in calls]
     elif kind == 'parameters':
         attentions = {module for module, _ in calls}
         unused = sum(
@@ -206,7 +206,8 @@ class _OfImages(nn.Module):
         return self.module(x, *self.args)
 
 
-def _flops(module: nn.Module, x: Tensor, *args: Any) -> int:
+def count_flops(module: nn.Module, x: Tensor, *args: Any) -> int:
+    """Count the multiply-adds of a call, as mmengine does."""
     analyzer = FlopAnalyzer(_OfImages(module, *args), (x,))
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     return analyzer.total()

@@ -13,10 +13,10 @@ from typing import Any, Dict
 import torch
 from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import load_state_dict
 from torch import Tensor, nn
 
 from ean_mm import EANError
+from ean_mm.checkpoints import load_trained
 from ean_mm.fileio import atomic_write
 from ean_mm.hooks.mask_hook import config_of
 from ean_mm.launch import explain_errors, load_config, read_checkpoint
@@ -57,27 +57,7 @@ def build(config: Any, checkpoint: Dict[str, Any], mask: str) -> nn.Module:
     modules = masked_modules(model)
     if not any(hasattr(module, 'switch_to_deploy') for module in modules.values()):
         raise EANError('the config has no EANResNet with attention to deploy')
-    meta = checkpoint.get('meta', {}).get('ean_mm', {})
-    if meta.get('deployed'):
-        raise EANError('the checkpoint is deployed already')
-    weights = checkpoint.get('state_dict', checkpoint)
-    wrong = [
-        name
-        for name, value in model.state_dict().items()
-        if name not in weights or weights[name].shape != value.shape
-    ]
-    if wrong:
-        raise EANError(
-            f'the checkpoint lacks {len(wrong)} weights of the model or has them in '
-            f'another shape, the first being {wrong[0]}; take the config that it was '
-            'trained with'
-        )
-    load_state_dict(model, weights)
-    for name, module in modules.items():
-        stored = meta.get('masks', {}).get(name)
-        if mask or stored and not meta.get('supernet'):
-            module.set_mask(mask or stored)
-    return model.eval()
+    return load_trained(model, checkpoint, mask)
 
 
 def main() -> None:
@@ -86,8 +66,6 @@ def main() -> None:
         raise EANError(f'{args.target} must end in .pth')
     config = load_config(args.config, args.cfg_options, None)
     checkpoint = read_checkpoint(args.checkpoint)
-    if not isinstance(checkpoint, dict):
-        raise EANError(f'{args.checkpoint} holds no weights')
     model = build(config, checkpoint, args.mask)
     masks = {}
     for name, module in masked_modules(model).items():

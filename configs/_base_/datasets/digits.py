@@ -5,7 +5,13 @@ train_pipeline = [
     dict(type='RandomCrop', crop_size=8, padding=1),
     dict(type='PackInputs'),
 ]
-test_pipeline = [dict(type='PackInputs')]
+# The first two change nothing here. They are for images from files, which mmpretrain's
+# inferencer reads in colour and at their own size.
+test_pipeline = [
+    dict(type='RandomGrayscale', prob=1.0, channel_weights=(1.0, 2.0, 1.0)),
+    dict(type='Resize', scale=8),
+    dict(type='PackInputs'),
+]
 
 train_dataloader = dict(
     batch_size=64,
