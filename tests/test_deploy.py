@@ -67,13 +67,14 @@ def deployed(model, **kwargs):
 
 
 @pytest.mark.parametrize('memory_format', FORMATS)
+@pytest.mark.parametrize('samples', [1, 2])
 @pytest.mark.parametrize('groups', [1, 4, 16])
 @pytest.mark.parametrize('size', [(1, 1), (5, 3)])
-def test_the_fused_sum_is_scale_and_add(memory_format, groups, size):
-    residual, shortcut = torch.randn(2, 2, 16, 5, 3).unbind()
+def test_the_fused_sum_is_scale_and_add(memory_format, groups, size, samples):
+    residual, shortcut = torch.randn(2, samples, 16, 5, 3).unbind()
     residual = residual.to(memory_format=memory_format)
     shortcut = shortcut.to(memory_format=memory_format)
-    gate = torch.rand(2, groups, *size)
+    gate = torch.rand(samples, groups, *size)
     expected = residual * gate.repeat_interleave(16 // groups, dim=1) + shortcut
     kept = residual.clone(memory_format=torch.preserve_format)
     torch.testing.assert_close(gated_sum(residual, gate, shortcut), expected)

@@ -27,7 +27,8 @@ def gated_sum(
         return (factor * gate + addend).view(residual.shape)
     if not factor.dtype == gate.dtype == addend.dtype:
         return (factor * gate).add_(addend).view(residual.shape)
-    target = None if out is None else out.view(factor.shape)
+    # A view of its own could differ in the stride of a batch of one, and be refused.
+    target = factor if out is residual else addend if out is shortcut else None
     return torch.addcmul(addend, factor, gate, out=target).view(residual.shape)
 
 
