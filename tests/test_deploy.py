@@ -4,15 +4,18 @@ import copy
 
 import pytest
 import torch
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from ean_mm import EANResNet
+from ean_mm.checkpoints import load_trained
+from ean_mm.launch import load_config, read_checkpoint
 from ean_mm.models.attention import GateAttention, SEAttention, build_attention
 from ean_mm.models.attention.base import global_average_pool, scale
 from ean_mm.models.blocks import AttentionBlock, EANBottleneck
 from ean_mm.models.ean_resnet import MEMORY_FORMATS
-from ean_mm.models.fused import InvertibleGatedReLU, gated_sum
+from ean_mm.models.fused import InvertibleGatedReLU, PooledMap, gated_sum
+from ean_mm.zoo import zoo_entries
 
 KINDS = ['SE', 'SGE', 'DIA', 'SPA', 'ECA', 'CBAM']
 MASKS = {18: '10-11-01-10', 50: '101-1101-110010-011'}
@@ -95,6 +98,12 @@ def test_the_gradient_of_the_inverted_form():
         return InvertibleGatedReLU.apply(residual * 1, gate, shortcut)
 
     assert torch.autograd.gradcheck(function, inputs)
+
+
+def test_the_gradient_of_a_map_and_its_average():
+    x = torch.randn(2, 3, 4, 5, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: PooledMap.apply(x * 1), (x,))
+    assert torch.autograd.gradgradcheck(lambda x: PooledMap.apply(x * 1), (x,))
 
 
 def test_second_derivatives():
@@ -341,3 +350,16 @@ def test_scaling_by_groups():
     x, gate = torch.randn(2, 8, 3, 3), torch.rand(2, 4, 3, 3)
     expected = x * gate.repeat_interleave(2, dim=1)
     torch.testing.assert_close(scale(x, gate), expected)
+
+
+@pytest.mark.parametrize('entry', zoo_entries(), ids=lambda entry: entry['Name'])
+@torch.no_grad()
+def test_trained_networks_are_the_same_deployed(entry, root):
+    config, checkpoint = (root / entry[key] for key in ('Config', 'Weights'))
+    cfg = load_config(str(config), None, None)
+    init_default_scope(cfg.default_scope)
+    model = load_trained(MODELS.build(cfg.model), read_checkpoint(str(checkpoint)))
+    images = torch.randn(8, model.backbone.conv1.in_channels, 32, 32)
+    for memory_format in MEMORY_FORMATS:
+        network = deployed(model.backbone, memory_format=memory_format)
+        assert_same(network(images), model.backbone(images))

@@ -47,6 +47,14 @@ def test_it_is_the_convolution(options, memory_format, relu):
         torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_inputs_of_another_kind():
+    conv, layer = packed(8, 16, 1, relu=True)
+    x = torch.randn(8, 5, 5)  # without a batch
+    torch.testing.assert_close(layer(x), conv(x).relu())
+    with pytest.raises(RuntimeError, match='to have 8 channels, but got 3 channels'):
+        layer(torch.randn(1, 3, 5, 5))
+
+
 @needs_operators
 def test_weights_are_packed_for_the_latest_shapes():
     _, layer = packed(8, 16, 1)

@@ -86,6 +86,8 @@ class PackedConv2d(nn.Conv2d):
             and not self.weight.requires_grad
             and self.padding_mode == 'zeros'
             and not isinstance(self.padding, str)
+            and x.dim() == 4
+            and x.shape[1] == self.in_channels
             and x.numel() > 0
             and has_operators()
         )

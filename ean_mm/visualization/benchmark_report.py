@@ -118,7 +118,7 @@ def show(result: Dict[str, Any]) -> None:
                 f'{record["median_ms"]:.1f} ± {(high - low) / 2:.1f}',
                 rti,
                 *(f'{ratio:.3f}' for ratio in record['ratio_to'].values()),
-                *([f'{record["peak_mib"]:.0f}'] * memory),
+                *([f'{record["peak_mib"]:.0f}'] if memory else []),
             )
         console.print(table)
 

@@ -72,7 +72,9 @@ def main() -> None:
     table.add_column('operator')
     for name in models:
         table.add_column(name, justify='right')
-    highest = max(totals, key=lambda total: total.total())
+    highest = Counter()
+    for total in totals:
+        highest |= total  # the maximum of each operator
     for key, _ in highest.most_common(args.top):
         table.add_row(key, *(f'{total[key]:.2f}' for total in totals))
     sums = [total.total() for total in totals]
