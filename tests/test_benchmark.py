@@ -278,6 +278,50 @@ def test_a_run_writes_a_record_a_measurement_and_a_figure(path, tmp_path):
     assert result.stderr.count('repeat 1 of 1: ') == 4
 
 
+@pytest.mark.slow
+def test_training_steps_are_timed_and_their_memory_measured(path, tmp_path):
+    out = tmp_path / 'training.json'
+    result = subprocess.run(
+        [sys.executable, path, '--training', '--depth', '18', '--image-size', '32',
+         '--rounds', '2', '--repeats', '1', '--attention', 'SE', '--batch', '2',
+         '--threads', '1', '--memory-format', 'channels_last', '--out', out,
+         '--references', 'mmpretrain', '--device', 'cpu'],
+        capture_output=True, text=True)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    records = json.loads(out.read_text())['records']
+    assert len(records) == 5
+    for record in records:
+        assert record['training'] and not record['deployed']
+        assert record['memory_format'] == 'channels_last'  # mmpretrain's too
+        # Weights, gradients and momentum are 4 bytes a parameter each.
+        assert record['peak_mib'] > 3 * 4 * record['parameters'] / 2**20
+    assert 'training, channels last, batch 2, 1 thread' in result.stdout
+    assert 'MiB' in result.stdout
+
+
+@pytest.mark.parametrize('memory_format', ['contiguous', 'channels_last'])
+def test_a_training_step_changes_every_weight(tool, memory_format):
+    network = by_label(tool, depth=18)['SE shared']
+    model = tool.prepare(network, False, memory_format, 'cpu', training=True)
+    before = copy.deepcopy(model.state_dict())
+    tool.TrainingStep(model)(torch.randn(2, 3, 32, 32))
+    for name, parameter in model.named_parameters():
+        assert not torch.equal(parameter, before[name]), name
+
+
+def test_the_profile_lists_operators_and_the_time_between_them(path):
+    result = subprocess.run(
+        [sys.executable, path.parent / 'profile_inference.py', '--depth', '18',
+         '--image-size', '32', '--passes', '2', '--attention', 'SE', 'SGE'],
+        capture_output=True, text=True)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    rows = {line[:32].strip(): line[32:].split() for line in result.stdout.splitlines()}
+    assert rows['operator'] == ['plain', 'SE', 'SGE']
+    plain, se, sge = (float(cell) for cell in rows['all operators'])
+    assert plain > 0 and se > 0 and sge > 0
+    assert len(rows['between operators']) == len(rows['a pass']) == 3
+
+
 def test_a_figure_is_drawn_again_without_measuring(tool, rng, run, tmp_path):
     source, figure = tmp_path / 'times.json', tmp_path / 'times.png'
     result = dict(network='EANResNet-50', image_size=224)

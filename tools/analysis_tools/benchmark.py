@@ -318,17 +318,19 @@ def time_rounds(
     calls: Sequence[Tuple[Callable[[Tensor], Any], Tensor]],
     rounds: int,
     rng: np.random.Generator,
+    training: bool = False,
 ) -> np.ndarray:
     """Time networks, each round in a new order; return ms ``(networks, rounds)``."""
     milliseconds = np.empty((len(calls), rounds))
-    for column in range(rounds):
-        for row in rng.permutation(len(calls)):
-            call, images = calls[row]
-            started = time.perf_counter()
-            call(images)
-            if images.is_cuda:
-                torch.cuda.synchronize(images.device)
-            milliseconds[row, column] = 1000 * (time.perf_counter() - started)
+    with torch.inference_mode(not training):
+        for column in range(rounds):
+            for row in rng.permutation(len(calls)):
+                call, images = calls[row]
+                started = time.perf_counter()
+                call(images)
+                if images.is_cuda:
+                    torch.cuda.synchronize(images.device)
+                milliseconds[row, column] = 1000 * (time.perf_counter() - started)
     return milliseconds
 
 
@@ -409,8 +411,8 @@ def measure(
         else:
             inputs = [images if n.is_reference else in_format for n in networks]
             calls = list(zip(models, inputs))
-        with torch.inference_mode(not args.training):
-            times = time_rounds(calls, WARM_UP + args.rounds, rng)[:, WARM_UP:]
+        times = time_rounds(calls, WARM_UP + args.rounds, rng, args.training)
+        times = times[:, WARM_UP:]
         records = make_records(dict(zip(networks, times)), setting, repeat, rng)
         for network, record in zip(networks, records):
             record.update(count(network, record['deployed'], args.image_size))
