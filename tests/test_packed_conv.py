@@ -95,10 +95,13 @@ def test_networks_that_have_run_can_be_copied_and_saved():
 
 def test_gradients_and_autocast_go_another_way():
     conv, layer = packed(8, 16, 3)
+    layer(torch.randn(1, 8, 6, 6))
     x = torch.randn(1, 8, 6, 6, requires_grad=True)
     (ours,) = torch.autograd.grad(layer(x).square().sum(), x)
     (theirs,) = torch.autograd.grad(conv(x).square().sum(), x)
     torch.testing.assert_close(ours, theirs)
+    layer.requires_grad_(True)
+    assert layer(x.detach()).requires_grad
     with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
 

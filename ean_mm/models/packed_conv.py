@@ -69,21 +69,21 @@ class PackedConv2d(nn.Conv2d):
             compiles()
             or x.dtype != torch.float32
             or torch.is_autocast_enabled('cpu')
-            or needs_gradient(x)
+            or needs_gradient(x, self.weight)
         ):
             return None
         operands = self._packed.get(x.shape)
         if operands is None and self._is_served(x):
-            while len(self._packed) >= KEPT_SHAPES:
-                del self._packed[next(iter(self._packed))]
-            operands = self._packed[x.shape] = self._operands(x.shape)
+            operands = self._operands(x.shape)
+            # A new dict, since other threads may be reading the old one.
+            kept = list(self._packed.items())[1 - KEPT_SHAPES :]
+            self._packed = dict([*kept, (x.shape, operands)])
         return operands
 
     def _is_served(self, x: Tensor) -> bool:
         return (
             x.device.type == self.weight.device.type == 'cpu'
             and self.weight.dtype == torch.float32
-            and not self.weight.requires_grad
             and self.padding_mode == 'zeros'
             and not isinstance(self.padding, str)
             and x.dim() == 4
@@ -131,11 +131,11 @@ class PackedConv2d(nn.Conv2d):
         return shortcut
 
     def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
-        self._packed.clear()
+        self._packed = {}
         return super()._apply(*args, **kwargs)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._packed.clear()
+        self._packed = {}
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> Dict[str, Any]:
