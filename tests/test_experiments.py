@@ -234,6 +234,7 @@ def processes_of(folder):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_table_goes_on(root, tmp_path, monkeypatch, tool, kind):
     monkeypatch.chdir(tmp_path)

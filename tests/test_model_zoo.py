@@ -135,6 +135,11 @@ def test_the_cifar_accuracy_is_what_is_listed(name, tmp_path, cifar10):
     assert measured == pytest.approx(listed, abs=0.05)
 
 
+def blocks_of(text):
+    """The Python code in a Markdown text."""
+    return re.findall(r'```python\n(.*?)```', text, re.S)
+
+
 def test_the_readmes_code_reads_a_picture_of_a_digit(tmp_path):
     cfg = Config.fromfile(CONFIG)
     init_default_scope(cfg.default_scope)
@@ -145,7 +150,9 @@ def test_the_readmes_code_reads_a_picture_of_a_digit(tmp_path):
     image = cv2.resize(sample['img'], (64, 64), interpolation=cv2.INTER_NEAREST)
     cv2.imwrite(str(path), image)
     text = (ROOT / 'model_zoo/README.md').read_text()
-    by_path, by_name = re.findall(r'```python\n(.*?)```', text, re.S)
+    by_path, by_name = blocks_of(text)
+    ours = (ROOT / 'README.md').read_text()
+    assert by_path.split() in [block.split() for block in blocks_of(ours)]
     by_path = by_path.replace('image.png', str(path))
     again = f"classify({str(path)!r})[0]['pred_class']"
     program = (
