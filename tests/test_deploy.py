@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
+from sklearn.datasets import load_digits
 from torch import nn
 
 from ean_mm import EANResNet
@@ -363,3 +364,35 @@ def test_trained_networks_are_the_same_deployed(entry, root):
     for memory_format in MEMORY_FORMATS:
         network = deployed(model.backbone, memory_format=memory_format)
         assert_same(network(images), model.backbone(images))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_bottlenecks_trained_on_digits_are_the_same_deployed(kind):
+    """Running statistics and gates as training leaves them, not as they start."""
+    torch.manual_seed(0)
+    digits = load_digits()
+    images = torch.tensor(digits.images[:512], dtype=torch.float32)[:, None] / 16
+    labels = torch.tensor(digits.target[:512])
+    model = build(kind=kind, num_stages=2, strides=(1, 2), dilations=(1, 1),
+                  out_indices=(1,), mask='101-1101', in_channels=1)  # fmt: skip
+    head = nn.Linear(model.layer2[-1].out_channels, 10)
+    parameters = [*model.train().parameters(), *head.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
+    losses = []
+    for _ in range(4):
+        for some, target in zip(images.split(128), labels.split(128)):
+            large = nn.functional.interpolate(some, scale_factor=4)
+            loss = nn.functional.cross_entropy(
+                head(model(large)[0].mean((2, 3))), target
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    test = nn.functional.interpolate(images[:64], scale_factor=4)
+    with torch.no_grad():
+        expected = model.eval()(test)
+        for memory_format in MEMORY_FORMATS:
+            network = deployed(model, memory_format=memory_format)
+            assert_same(network(test), expected, 1e-4)

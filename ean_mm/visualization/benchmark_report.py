@@ -105,7 +105,8 @@ def show(result: Dict[str, Any]) -> None:
         memory = 'peak_mib' in next(iter(group.values()))
         table = _table(setting, ['ms', 'RTI, %', *heads, *['MiB'] * memory])
         if others:
-            table.caption = "x: times the time of mmpretrain's, as its users run it"
+            form = 'in the same format' if memory else 'as its users run it'
+            table.caption = f"x: times the time of mmpretrain's, {form}"
         for label, record in group.items():
             low, high = record['quartiles_ms']
             rti = ''
