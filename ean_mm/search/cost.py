@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ean_mm.errors import EANError
 from ean_mm.search.reward import COSTS
-from ean_mm.search.space import SearchSpace
+from ean_mm.search.space import SearchSpace, count_parameters
 
 REPEATS = 20
 
@@ -75,12 +75,7 @@ def measure_cost(
         costs = [count_flops(attention, *args) for attention, args in calls]
     elif kind == 'parameters':
         attentions = {module for module, _ in calls}
-        unused = sum(
-            p.numel()
-            for module in space.modules.values()
-            for p in module.attentions.parameters()
-        )
-        plain = sum(p.numel() for p in model.parameters()) - unused
+        plain = count_parameters(model)
         return CostTable(
             tuple(
                 (

@@ -41,7 +41,6 @@ import mmpretrain.models
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from mmengine.analysis import FlopAnalyzer, parameter_count
 from torch import Tensor, nn
 
 from ean_mm import EANResNet, Mask
@@ -49,6 +48,8 @@ from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import explain_errors
 from ean_mm.models.ean_resnet import MEMORY_FORMATS
+from ean_mm.search import count_parameters
+from ean_mm.search.cost import count_flops
 from ean_mm.visualization.benchmark_report import draw, read, show
 
 RESNET50_BLOCKS = (3, 4, 6, 3)
@@ -304,14 +305,8 @@ def peak_memory(
 def count(network: Network, deployed: bool, image_size: int) -> Dict[str, int]:
     """Count the parameters in use, and the FLOPs for an image."""
     model = prepare(network, deployed, 'contiguous', 'cpu')
-    parameters = parameter_count(model)['']
-    if isinstance(model, EANResNet) and not deployed:
-        # less the attention that no bit plugs in
-        parameters -= parameter_count(model.attentions)['']
-        parameters += model.num_attention_parameters()
-    flops = FlopAnalyzer(model, (torch.zeros(1, 3, image_size, image_size),))
-    flops.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    return dict(parameters=parameters, flops=flops.total())
+    flops = count_flops(model, torch.zeros(1, 3, image_size, image_size))
+    return dict(parameters=count_parameters(model), flops=flops)
 
 
 def time_rounds(
