@@ -227,6 +227,23 @@ def test_gradients_are_exact(cls):
     assert torch.autograd.gradcheck(lambda x: attend(module, x)[0], (x,))
 
 
+def test_sge_can_be_differentiated_twice():
+    module = randomized(SGEAttention(8, groups=4)).double()
+    x = torch.randn(2, 8, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(module, (x,))
+
+
+@pytest.mark.parametrize('cls', MODULES)
+@pytest.mark.parametrize('shape', [(2, 64, 1, 1), (2, 64, 4, 4)])
+def test_constant_maps_have_finite_gradients(cls, shape):
+    """As the residual branch under zero_init_residual: deviations over space are 0."""
+    module = cls(64)
+    x = torch.full(shape, 3.0, requires_grad=True)
+    attend(module, x)[0].sum().backward()
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in (x.grad, *gradients))
+
+
 def test_unknown_attention_names_the_known_ones():
     with pytest.raises(
         ValueError, match="'NoAttention' is not registered.*SEAttention"

@@ -1,6 +1,6 @@
 """Spatial Group-wise Enhance, 2019 (https://arxiv.org/abs/1905.09646)."""
 
-from typing import Optional
+from typing import Any, Optional, Tuple
 
 import torch
 from mmengine.registry import MODELS
@@ -11,10 +11,75 @@ from ean_mm.errors import EANError
 from ean_mm.models.attention.base import (
     IDENTITY_LOGIT,
     GateAttention,
+    compiles,
     global_average_pool,
     is_channels_last,
     statistics_dtype,
 )
+
+
+def normalized_gate(
+    similarity: Tensor, weight: Tensor, bias: Tensor, eps: float
+) -> Tensor:
+    """Return ``sigmoid(weight * (n - mean) / (std + eps) + bias)`` over space.
+
+    Args:
+        similarity: The similarity ``n``, of shape ``(N, G, H, W)``.
+        weight: Scale of each group, ``(1, G, 1, 1)``.
+        bias: Shift of each group, ``(1, G, 1, 1)``.
+        eps: What is added to the unbiased standard deviation.
+    """
+    centred, std = _centre(similarity)
+    return torch.addcmul(bias, centred, weight / (std + eps)).sigmoid()
+
+
+def _centre(similarity: Tensor) -> Tuple[Tensor, Tensor]:
+    """Return ``n - mean`` and the unbiased standard deviation over space."""
+    centred = similarity - similarity.mean((2, 3), keepdim=True)
+    # torch.std is NaN for a single position, where `centred` is 0, and slow. The root
+    # has no derivative at 0, where a map is constant; `centred` multiplies it with 0.
+    squares = centred.square().sum((2, 3), keepdim=True)
+    smallest = torch.finfo(squares.dtype).tiny
+    return centred, (squares / _freedom(similarity)).clamp(min=smallest).sqrt()
+
+
+def _freedom(similarity: Tensor) -> int:
+    return max(similarity.shape[2] * similarity.shape[3] - 1, 1)
+
+
+class NormalizedGate(torch.autograd.Function):
+    """:func:`normalized_gate` for training, in fewer passes over the map."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, similarity: Tensor, weight: Tensor, bias: Tensor, eps: float
+    ) -> Tensor:
+        centred, std = _centre(similarity)
+        gate = torch.addcmul(bias, centred, weight / (std + eps)).sigmoid_()
+        ctx.save_for_backward(similarity, weight, bias, gate, std)
+        ctx.eps = eps
+        return gate
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        similarity, weight, bias, gate, std = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for a second derivative
+            inputs = similarity, weight, bias
+            out = normalized_gate(*inputs, ctx.eps)
+            grads = torch.autograd.grad(out, inputs, grad, create_graph=True)
+            return *grads, None
+        centred = similarity - similarity.mean((2, 3), keepdim=True)
+        grad = torch.ops.aten.sigmoid_backward(grad, gate)
+        projected = (grad * centred).sum((2, 3), keepdim=True)
+        slope = weight / (std + ctx.eps)
+        grad_weight = (projected / (std + ctx.eps)).sum(0, keepdim=True)
+        grad_bias = grad.sum((0, 2, 3), keepdim=True)
+        # of the slope, which std is in, and std has centred / (freedom * std)
+        share = projected * slope / (std + ctx.eps) / (_freedom(similarity) * std)
+        grad_similarity = grad.mul_(slope)
+        grad_similarity.addcmul_(centred, share, value=-1)
+        grad_similarity.sub_(grad.mean((2, 3), keepdim=True))
+        return grad_similarity, grad_weight, grad_bias, None
 
 
 @MODELS.register_module()
@@ -58,14 +123,12 @@ class SGEAttention(GateAttention):
         # Autocast would take the sums over space in half precision.
         with torch.autocast(x.device.type, enabled=False):
             similarity = self.similarity(x.to(statistics_dtype(x)))
-            centred = similarity - similarity.mean((2, 3), keepdim=True)
-            positions = centred.shape[2] * centred.shape[3]
-            # torch.std is NaN for a single position, where `centred` is 0, and slow.
-            variance = centred.square().sum((2, 3), keepdim=True) / max(
-                positions - 1, 1
-            )
-            slope = self.weight / (variance.sqrt() + self.eps)
-            return torch.addcmul(self.bias, centred, slope).sigmoid().to(x.dtype)
+            scale = self.weight.to(similarity), self.bias.to(similarity), self.eps
+            if compiles() or not (torch.is_grad_enabled() and similarity.requires_grad):
+                gate = normalized_gate(similarity, *scale)
+            else:
+                gate = NormalizedGate.apply(similarity, *scale)
+            return gate.to(x.dtype)
 
     def similarity(self, x: Tensor) -> Tensor:
         """Return every position's similarity to its group's mean.
@@ -76,7 +139,10 @@ class SGEAttention(GateAttention):
         Returns:
             The similarity ``(N, groups, H, W)``, in the memory order of ``x``.
         """
-        mean = global_average_pool(x).unflatten(1, (self.groups, -1))
+        mean = global_average_pool(x)
+        if self.groups == self.channels:  # the sum over a channel would be a copy
+            return x * mean[..., None, None]
+        mean = mean.unflatten(1, (self.groups, -1))
         if is_channels_last(x):
             by_group = x.permute(0, 2, 3, 1).unflatten(3, (self.groups, -1))
             similarity = (by_group * mean[:, None, None]).sum(4)
