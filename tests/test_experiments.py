@@ -439,6 +439,21 @@ def test_a_partial_table_is_reported(report):
     assert '| DIA | searched - random mask | 1 | -1.00 | +100 |' in text
 
 
+def test_the_report_says_what_became_of_the_claims():
+    rows = [make_row('plain', s, 80.0 + s, 'none', parameters=900) for s in range(3)]
+    rows += [make_row('unshared everywhere', s, 84.0 + s, parameters=1300)
+             for s in range(3)]  # fmt: skip
+    rows += [make_row('searched mask', s, 82.5 + s + 0.1 * s) for s in range(3)]
+    rows += [make_row('random mask #1', s, p) for s, p in enumerate([81, 84, 85])]
+    better, keeps, plain, fewer = NetworkReport('net', rows).claims().splitlines()
+    assert 'SE +0.27 (-2.39 to +2.92) points, no difference shown' in better
+    assert 'SE -1.40 (-1.65 to -1.15) points, less' in keeps
+    assert 'SE +2.60 (+2.35 to +2.85) points, more' in plain
+    assert fewer.endswith(
+        '(what is added to the plain network): SE 100 instead of 400.'
+    )
+
+
 def test_the_interval_of_a_mean():
     values = [1.0, 2.0, 4.0]
     # mean 7/3, standard deviation 1.5275, quantile of t (2 degrees of freedom) 4.3027

@@ -88,8 +88,48 @@ class NetworkReport:
             self._differences(),
             'Masks that were searched, by seed:',
             self._masks(),
+            'What the paper claims, and what the differences above say of it:',
+            self.claims(),
         ]
-        return '\n\n'.join(parts)
+        return '\n\n'.join(part for part in parts if part)
+
+    def claims(self) -> str:
+        """Say of the paper's claims on accuracy and parameters what the rows show."""
+        lines = []
+        for variant, claim in (
+            (RANDOM, 'The search finds better masks than chance'),
+            (UNSHARED, 'The searched mask keeps the accuracy of usual attention'),
+            (PLAIN, 'It is more accurate than the plain network'),
+        ):
+            shown = [
+                f'{attention} {_with_interval(differences, "percent")} points, '
+                f'{_verdict(differences)}'
+                for attention in self.attentions
+                if (differences := self.differences(attention, variant, 'percent'))
+            ]
+            if shown:
+                lines.append(f'- {claim} (searched - {variant}): {"; ".join(shown)}.')
+        added = [
+            f'{attention} {shares[SEARCHED]:,.0f} instead of {shares[UNSHARED]:,.0f}'
+            for attention in self.attentions
+            if len(shares := self._added_parameters(attention)) == 2
+        ]
+        if added:
+            lines.append(
+                '- It needs fewer parameters than usual attention (what is added to '
+                f'the plain network): {"; ".join(added)}.'
+            )
+        return '\n'.join(lines)
+
+    def _added_parameters(self, attention: str) -> Dict[str, float]:
+        """Return how many parameters attention adds, searched and unshared."""
+        means = {
+            variant: statistics.fmean(values)
+            for variant in (PLAIN, SEARCHED, UNSHARED)
+            if (values := self.by_seed(attention, variant, 'parameters').values())
+        }
+        plain = means.pop(PLAIN, None)
+        return {} if plain is None else {v: means[v] - plain for v in means}
 
     def summary(self) -> List[List[str]]:
         """Return a line of cells for each attention."""
@@ -236,6 +276,14 @@ def _with_interval(values: Sequence[float], column: str) -> str:
         low, high = (format(bound, form) for bound in mean_interval(values))
         text += f' ({low} to {high})'
     return text
+
+
+def _verdict(differences: Sequence[float]) -> str:
+    """Say whether a mean difference is told apart from none."""
+    low, high = mean_interval(differences)
+    if low > 0:
+        return 'more'
+    return 'less' if high < 0 else 'no difference shown'
 
 
 def _range(rows: Sequence[Row], column: str) -> str:
