@@ -124,7 +124,8 @@ def _build(cfg: Dict[str, Any], pretrained: Optional[str], init_cfg: Any) -> nn.
         raise EANError(f'backbone {kind!r} cannot be built: {error}') from error
     if hasattr(inner, 'set_mask'):
         raise EANError(
-            f'{type(inner).__name__} takes attention and mask itself, without EANWrapper'
+            f'{type(inner).__name__} takes attention and mask itself; name it without '
+            'EANWrapper'
         )
     if not getattr(inner, 'res_layers', None):
         raise EANError(f'{_unfit(inner)}: it has no stages in res_layers')

@@ -97,7 +97,7 @@ class GuestBasicBlock(GuestBlock):
 
     @property
     def norm2(self) -> Callable[[Tensor], Tensor]:
-        return self._with_attention(super().norm2)
+        return self._with_attention(getattr(self, self.norm2_name))
 
 
 class GuestBottleneck(GuestBlock):
@@ -107,7 +107,7 @@ class GuestBottleneck(GuestBlock):
 
     @property
     def norm3(self) -> Callable[[Tensor], Tensor]:
-        return self._with_attention(super().norm3)
+        return self._with_attention(getattr(self, self.norm3_name))
 
 
 class GuestStage(AttentionStage):
@@ -167,6 +167,6 @@ def extended(mixin: Type, kind: Type) -> Type:
 
 
 def _restore(mixin: Type, kind: Type) -> Any:
-    """Make an object to copy or unpickle into: pickle finds no class made at runtime."""
+    """Make an object to copy or unpickle into; no module has its class by name."""
     cls = extended(mixin, kind)
     return cls.__new__(cls)

@@ -56,9 +56,7 @@ def build(config: Any, checkpoint: Dict[str, Any], mask: str) -> nn.Module:
     model = MODELS.build(copy.deepcopy(config.model))
     modules = masked_modules(model)
     if not any(hasattr(module, 'switch_to_deploy') for module in modules.values()):
-        raise EANError(
-            'the config has no EANResNet or EANWrapper with attention to deploy'
-        )
+        raise EANError('the config has no EANResNet or EANWrapper with attention')
     return load_trained(model, checkpoint, mask)
 
 
