@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from mmcv.cnn.utils import fuse_conv_bn
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmpretrain.models import ResNeXt
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ean_mm import EANError, EANResNet, EANWrapper, Mask
 from ean_mm.models.guest_blocks import GuestBlock
@@ -48,6 +50,9 @@ BACKBONES = {
 }
 each = pytest.mark.parametrize('name', BACKBONES)
 guests = pytest.mark.parametrize('name', ['mmpretrain.Res2Net', 'mmdet.ResNet'])
+three = pytest.mark.parametrize(
+    'name', ['mmpretrain.ResNeXt', 'mmdet.ResNeXt', 'mmdet.Res2Net']
+)
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
@@ -131,9 +136,8 @@ def test_blocks_of_other_toolboxes_attend_where_ean_resnet_does(
     pytest.importorskip(toolbox)
     options = dict(
         attention=dict(type=attention),
-        mask='01-0110-011011-011' if depth == 50 else '01-10-11-01',
+        mask='011-0110-011011-011' if depth == 50 else '01-10-11-01',
     )
-    options['mask'] = '011-0110-011011-011' if depth == 50 else '01-10-11-01'
     inner = dict(type=f'{toolbox}.ResNet', depth=depth, norm_eval=False, **SMALL)
     ours = EANWrapper(inner, **options).double()
     theirs = EANResNet(depth, **SMALL, **options).double()
@@ -211,8 +215,11 @@ def test_frozen_stages_and_norm_eval_leave_the_attention_training():
     assert trainable == [False, False, True, True]
 
 
-@pytest.mark.parametrize('duplicate', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
-                         ids=['deepcopy', 'pickle'])  # fmt: skip
+def unpickle(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+@pytest.mark.parametrize('duplicate', [copy.deepcopy, unpickle])
 @guests
 @torch.no_grad()
 def test_a_copy_has_attention_of_its_own(name, duplicate):
@@ -245,9 +252,7 @@ def test_blocks_of_a_stage_share_a_module_or_have_one_each(name):
     assert len(calls) == blocks[0]
 
 
-@pytest.mark.parametrize(
-    'name', ['mmpretrain.ResNeXt', 'mmdet.ResNeXt', 'mmdet.Res2Net']
-)
+@three
 def test_dia_state_skips_blocks_without_a_bit_and_restarts(name):
     model = wrap(name, DIA, mask='101-0110')
     states = []
@@ -279,9 +284,7 @@ def test_unshared_dia_starts_every_block_at_zero():
     assert states == [None, None]
 
 
-@pytest.mark.parametrize(
-    'name', ['mmpretrain.ResNeXt', 'mmpretrain.Res2Net', 'mmdet.ResNeXt']
-)
+@three
 @pytest.mark.parametrize('attention', [*ALL, 'SigmoidAttention'])
 def test_checkpointed_activations_give_the_same_gradients(attention, name):
     attention = dict(type=attention)
@@ -292,6 +295,22 @@ def test_checkpointed_activations_give_the_same_gradients(attention, name):
     assert_close(outs, expected, 1e-12)
     for key, gradient in wanted.items():
         torch.testing.assert_close(gradients[key], gradient, msg=key)
+
+
+def test_checkpointed_activations_under_ddp():
+    """With a shared module in some blocks, as SupernetHook's masks come."""
+    options = dict(mask='10-11-00-01', inner=dict(with_cp=True))
+    model = wrap('mmdet.ResNet', DIA, **options)
+    _, expected = run(copy.deepcopy(model))
+    dist.init_process_group('gloo', store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        parallel = DistributedDataParallel(model, find_unused_parameters=True)
+        _, gradients = run(parallel)
+    finally:
+        dist.destroy_process_group()
+    for name, gradient in expected.items():
+        if gradient is not None:
+            torch.testing.assert_close(gradients[f'module.{name}'], gradient)
 
 
 def test_init_weights_keeps_the_attentions_own_start():
@@ -354,14 +373,16 @@ def test_deployed_backbones_agree(name, memory_format):
 
 @pytest.mark.parametrize('name', ['mmpretrain.ResNeXt', 'mmdet.Res2Net'])
 @torch.no_grad()
-def test_export_for_any_batch_and_size(name):
+def test_compilers_and_exporters_take_it(name):
     model = wrap(name, DIA, mask='101-1101')
-    free = (
-        {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},
-    )
+    free = ({axis: torch.export.Dim.AUTO for axis in (0, 2, 3)},)
     program = torch.export.export(model, (IMAGES,), dynamic_shapes=free)
+    traced = torch.jit.trace(model, IMAGES)
     images = torch.randn(3, 3, 96, 80)
-    assert_close(program.module()(images), model(images), 1e-5)
+    for form in (program.module(), traced):
+        assert_close(form(images), model(images), 1e-5)
+    compiled = torch.compile(model, backend='eager', fullgraph=True)
+    assert_close(compiled(IMAGES), model(IMAGES), 1e-5)
 
 
 # configs
@@ -370,19 +391,17 @@ def test_export_for_any_batch_and_size(name):
 @pytest.mark.parametrize('scope', ['mmpretrain', 'mmdet', 'mmseg'])
 def test_a_bare_name_is_the_default_scopes(scope):
     module = pytest.importorskip(f'{scope}.models.backbones.resnext')
+    inner = ConfigDict(type='ResNeXt', depth=50, groups=4, **TWO_STAGES)
     with DefaultScope.overwrite_default_scope(scope):
         registry = __import__(f'{scope}.registry', fromlist=['MODELS']).MODELS
-        model = registry.build(
-            dict(type='EANWrapper', attention=SE,
-                 backbone=ConfigDict(type='ResNeXt', depth=50, groups=4, **TWO_STAGES)))  # fmt: skip
+        model = registry.build(dict(type='EANWrapper', attention=SE, backbone=inner))
     assert isinstance(model, module.ResNeXt)
 
 
 @pytest.mark.parametrize(
     'backbone, options, message',
     [
-        (dict(type='mmpretrain.VGG', depth=11), {}, 'VGG is no backbone for EANWrapper.*'
-         'res_layers'),
+        (dict(type='mmpretrain.VGG', depth=11), {}, 'VGG is no backbone .*res_layers'),
         (dict(type='mmdet.Nothing'), {}, "'mmdet.Nothing' is not registered"),
         (dict(type='mmpretrain.ResNet', depth=7), {}, 'invalid depth 7'),
         (dict(type='EANResNet', depth=18), {}, 'takes attention and mask itself'),
@@ -392,7 +411,7 @@ def test_a_bare_name_is_the_default_scopes(scope):
         (None, dict(mask='101'), '2-2-2-2'),
         (None, dict(share='all'), "share='all' is unknown"),
         (None, dict(attention=dict(type='Nothing')), "'Nothing' is not registered"),
-        (None, dict(pretrained='a.pth', init_cfg=dict(type='Kaiming')), 'one of pretrained'),
+        (None, dict(pretrained='a', init_cfg=dict(type='Kaiming')), 'give one of'),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
@@ -452,6 +471,26 @@ def test_it_takes_part_in_the_search(name, wrapped_digits, build_runner):
     assert checkpoint['meta']['ean_mm']['masks'].keys() == {'backbone'}
 
 
+@torch.no_grad()
+def test_the_deployment_tool_takes_it(wrapped_digits, tool, tmp_path):
+    pytest.importorskip('mmdet')
+    cfg = wrapped_digits('mmdet.Res2Net')
+    cfg.model.backbone.backbone.init_cfg = dict(type='Pretrained', checkpoint='a.pth')
+    cfg.dump(tmp_path / 'trained.py')
+    init_default_scope('mmpretrain')
+    model = randomize(MODELS.build(cfg.model))
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'trained.pth')
+    status, _ = tool('model_converters/deploy.py', 'trained.py', 'trained.pth',
+                     'deployed.pth', '--image-size', 16)  # fmt: skip
+    assert status == 0
+    network = MODELS.build(Config.fromfile(tmp_path / 'deployed.py').model)
+    network.init_weights()  # loads nothing: the weights are in the checkpoint
+    state = torch.load(tmp_path / 'deployed.pth', weights_only=True)['state_dict']
+    network.eval().load_state_dict(state)
+    images = torch.randn(2, 1, 16, 16)
+    assert_close(network.backbone(images), model.backbone(images), 1e-5)
+
+
 @pytest.mark.parametrize('kind', ['latency', 'flops', 'parameters'])
 @guests
 def test_every_cost_of_its_attention_can_be_measured(name, kind):
@@ -465,3 +504,28 @@ def test_every_cost_of_its_attention_can_be_measured(name, kind):
     bits = [1] * space.num_bits
     assert table.percent(bits) >= table.percent([1] + [0] * (space.num_bits - 1)) >= 0
     assert kind == 'latency' or table.percent(bits) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'name',
+    ['mmpretrain.ResNet', 'mmpretrain.ResNeXt', 'mmpretrain.Res2Net',
+     'mmpretrain.RegNet', 'mmdet.ResNeXt', 'mmdet.Res2Net', 'mmseg.ResNet'],
+)  # fmt: skip
+def test_it_learns_digits(name, wrapped_digits, build_runner):
+    pytest.importorskip(name.split('.')[0])
+    cfg = wrapped_digits(name)
+    cfg.model.backbone.mask = [[1] + [0] * (n - 1) for n in wrap(name).stage_blocks]
+    inner, head = cfg.model.backbone.backbone, cfg.model.head
+    if 'depth' in inner:
+        inner.update(depth=inner.depth, norm_eval=False)
+    model = MODELS.build(cfg.model.backbone)
+    head.in_channels = model(torch.randn(1, 1, 8, 8))[0].shape[1]
+    cfg.custom_hooks = [dict(type='MaskHook')]
+    cfg.train_cfg.update(max_epochs=6, val_interval=6)
+    runner = build_runner(cfg)
+    runner.train()
+    losses, _ = runner.message_hub.get_scalar('train/loss').data
+    assert losses[-20:].mean() < losses[:5].mean() / 2
+    accuracy = runner.message_hub.get_scalar('val/accuracy/top1').current()
+    assert accuracy > 50

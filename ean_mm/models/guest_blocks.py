@@ -47,21 +47,18 @@ class GuestBlock:
         Raises:
             ValueError: The block does not come by its last norm layer once.
         """
-        if attention is None:
-            return super().forward(x)
         if self.with_cp and x.requires_grad:
             # The reentrant form, theirs, breaks a module that is used twice under DDP,
             # and cannot hand on a state.
-            out, state = checkpoint(
-                self._forward_attended, x, attention, state, use_reentrant=False
-            )
+            out, state = checkpoint(self._run, x, attention, state, use_reentrant=False)
         else:
-            out, state = self._forward_attended(x, attention, state)
+            out, state = self._run(x, attention, state)
         return (out, state) if getattr(attention, 'stateful', False) else out
 
-    def _forward_attended(
-        self, x: Tensor, attention: nn.Module, state: Any
+    def _run(
+        self, x: Tensor, attention: Optional[nn.Module], state: Any
     ) -> Tuple[Tensor, Any]:
+        """Run the block's own code, without its checkpointing."""
         states = [state]
 
         def followed(norm: nn.Module, x: Tensor) -> Tensor:
@@ -72,12 +69,13 @@ class GuestBlock:
             keeps = not isinstance(attention, GateAttention) and y.requires_grad
             return y.clone() if keeps else y
 
-        with_cp, self.with_cp, self._followed = self.with_cp, False, followed
+        with_cp, self.with_cp = self.with_cp, False
+        self._followed = None if attention is None else followed
         try:
             out = super().forward(x)
         finally:
             self.with_cp, self._followed = with_cp, None
-        if len(states) != 2:
+        if attention is not None and len(states) != 2:
             raise EANError(
                 f'{type(self).__name__} passes its last norm layer {len(states) - 1} '
                 'times in a call, so that attention has no place there; use a '
