@@ -39,14 +39,18 @@ BACKBONES = {
     'mmpretrain.Res2Net': dict(depth=50, **TWO_STAGES),
     'mmpretrain.RegNet': REGNET,
     'mmpretrain.SEResNet': dict(depth=50, **TWO_STAGES),
+    'mmpretrain.SEResNeXt': dict(depth=50, groups=4, **TWO_STAGES),
     'mmpretrain.ResNeSt': dict(depth=50, **TWO_STAGES),
+    'mmpretrain.ResNetV1d': dict(depth=50, **TWO_STAGES),
     'mmdet.ResNet': dict(depth=18, **SMALL),
     'mmdet.ResNeXt': dict(depth=50, groups=4, base_width=4, **TWO_STAGES),
     'mmdet.Res2Net': dict(depth=50, **TWO_STAGES),
     'mmdet.RegNet': REGNET,
+    'mmdet.ResNeSt': dict(depth=50, **TWO_STAGES),
     'mmseg.ResNet': dict(depth=18, **SMALL),
     'mmseg.ResNeXt': dict(depth=50, groups=4, base_width=4, **TWO_STAGES),
     'mmseg.ResNetV1c': dict(depth=50, **TWO_STAGES),
+    'mmseg.ResNeSt': dict(depth=50, **TWO_STAGES),
 }
 each = pytest.mark.parametrize('name', BACKBONES)
 guests = pytest.mark.parametrize('name', ['mmpretrain.Res2Net', 'mmdet.ResNet'])
@@ -439,7 +443,7 @@ def test_blocks_that_have_no_one_place_for_attention_are_named():
 
 @pytest.fixture
 def wrapped_digits(digits_config):
-    """The search on digits, with a backbone of two stages in place of ResNet-20."""
+    """The search on digits, with another backbone in place of ResNet-20."""
 
     def change(name):
         digits_config.model.backbone = ConfigDict(
@@ -447,8 +451,10 @@ def wrapped_digits(digits_config):
             attention=dict(type='DIAAttention', ratio=4),
             backbone=dict(type=name, in_channels=1, **BACKBONES[name]),
         )
-        digits_config.model.backbone.backbone.out_indices = (1,)
-        digits_config.model.head.in_channels = 128
+        inner = digits_config.model.backbone.backbone
+        inner.out_indices = inner.out_indices[-1:]
+        features = MODELS.build(digits_config.model.backbone)(torch.randn(2, 1, 8, 8))
+        digits_config.model.head.in_channels = features[0].shape[1]
         return digits_config
 
     return change
@@ -516,11 +522,7 @@ def test_it_learns_digits(name, wrapped_digits, build_runner):
     pytest.importorskip(name.split('.')[0])
     cfg = wrapped_digits(name)
     cfg.model.backbone.mask = [[1] + [0] * (n - 1) for n in wrap(name).stage_blocks]
-    inner, head = cfg.model.backbone.backbone, cfg.model.head
-    if 'depth' in inner:
-        inner.update(depth=inner.depth, norm_eval=False)
-    model = MODELS.build(cfg.model.backbone)
-    head.in_channels = model(torch.randn(1, 1, 8, 8))[0].shape[1]
+    cfg.model.backbone.backbone.norm_eval = False
     cfg.custom_hooks = [dict(type='MaskHook')]
     cfg.train_cfg.update(max_epochs=6, val_interval=6)
     runner = build_runner(cfg)
