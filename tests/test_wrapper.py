@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -531,3 +532,19 @@ def test_it_learns_digits(name, wrapped_digits, build_runner):
     assert losses[-20:].mean() < losses[:5].mean() / 2
     accuracy = runner.message_hub.get_scalar('val/accuracy/top1').current()
     assert accuracy > 50
+
+
+def test_the_how_tos_configs_build(root, tmp_path):
+    pytest.importorskip('mmdet')
+    page = (root / 'docs/how-to/backbone.md').read_text()
+    blocks = re.findall(r'```python[^\n]*\n(.*?)```', page, re.S)
+    networks = []
+    for i, block in enumerate(blocks):
+        path = tmp_path / f'config{i}.py'
+        path.write_text(block.replace("['resnet20", f"['{root}/configs/ean/resnet20"))
+        cfg = Config.fromfile(path)
+        if 'mask_backbone.json' in str(cfg.model.backbone.get('mask')):
+            cfg.model.backbone.mask = 'all'  # its search has to run first
+        init_default_scope(cfg.get('default_scope', 'mmdet'))
+        networks.append(MODELS.build(cfg.model.backbone).network)
+    assert networks == ['ResNeXt-50', 'RegNet-16', 'RegNet-9', 'RegNet-9']
