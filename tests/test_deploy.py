@@ -14,8 +14,8 @@ from ean_mm.launch import load_config, read_checkpoint
 from ean_mm.models.attention import GateAttention, SEAttention, build_attention
 from ean_mm.models.attention.base import global_average_pool, scale
 from ean_mm.models.blocks import AttentionBlock, EANBottleneck
-from ean_mm.models.ean_resnet import MEMORY_FORMATS
 from ean_mm.models.fused import InvertibleGatedReLU, PooledMap, gated_sum
+from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.zoo import zoo_entries
 
 KINDS = ['SE', 'SGE', 'DIA', 'SPA', 'ECA', 'CBAM']

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ean_mm import EANResNet
 from ean_mm.models import packed_conv
-from ean_mm.models.ean_resnet import MEMORY_FORMATS
+from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.models.packed_conv import KEPT_SHAPES, PackedConv2d
 
 needs_operators = pytest.mark.skipif(

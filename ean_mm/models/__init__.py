@@ -11,6 +11,7 @@ from ean_mm.models.attention import (
     build_attention,
 )
 from ean_mm.models.ean_resnet import EANResNet, EANResNetCIFAR
+from ean_mm.models.ean_wrapper import EANWrapper
 from ean_mm.models.shared_attention_neck import SharedAttentionNeck
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     'DIAAttention',
     'EANResNet',
     'EANResNetCIFAR',
+    'EANWrapper',
     'ECAAttention',
     'GateAttention',
     'SEAttention',

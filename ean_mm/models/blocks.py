@@ -222,22 +222,8 @@ class EANBottleneck(AttentionBlock, Bottleneck):
         return attention
 
 
-class EANStage(ResLayer):
-    """A stage of residual blocks, run with attention in some of them.
-
-    Args:
-        contract_dilation: Halve the dilation of the first block, as mmseg does.
-        **kwargs: See mmpretrain's ``ResLayer``.
-    """
-
-    def __init__(self, contract_dilation: bool = False, **kwargs) -> None:
-        super().__init__(**kwargs)
-        dilation = kwargs.get('dilation', 1)
-        if contract_dilation and dilation > 1:
-            first = self[0]
-            conv = first.conv2 if isinstance(first, Bottleneck) else first.conv1
-            first.dilation = dilation // 2
-            conv.dilation = conv.padding = (dilation // 2,) * 2
+class AttentionStage:
+    """Mixin for a sequence of blocks that take their attention as an argument."""
 
     def forward(
         self,
@@ -275,3 +261,21 @@ class EANStage(ResLayer):
             else:
                 x = block(x, attention, overwrite=overwrite)
         return x
+
+
+class EANStage(AttentionStage, ResLayer):
+    """A stage of residual blocks, run with attention in some of them.
+
+    Args:
+        contract_dilation: Halve the dilation of the first block, as mmseg does.
+        **kwargs: See mmpretrain's ``ResLayer``.
+    """
+
+    def __init__(self, contract_dilation: bool = False, **kwargs) -> None:
+        super().__init__(**kwargs)
+        dilation = kwargs.get('dilation', 1)
+        if contract_dilation and dilation > 1:
+            first = self[0]
+            conv = first.conv2 if isinstance(first, Bottleneck) else first.conv1
+            first.dilation = dilation // 2
+            conv.dilation = conv.padding = (dilation // 2,) * 2

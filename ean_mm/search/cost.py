@@ -4,6 +4,7 @@ import copy
 import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 import torch
@@ -104,21 +105,16 @@ def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
 
     plain, _ = deployed(0)
     network, space = deployed(1)
-    calls: List[Call] = []  # of a block, or of attention that is in no block
+    functions = [lambda: plain._run_forward(data, mode='tensor')]
     for module in space.modules.values():
-        if hasattr(module, 'switch_to_deploy'):
+        in_blocks = hasattr(module, 'switch_to_deploy')
+        if in_blocks:
             modules = [block for stage in module.stages for block in stage]
         else:
             modules = set(_attention_modules(module))
-        calls += _record(network, module, modules, data)
-
-    functions = [lambda: plain._run_forward(data, mode='tensor')]
-    for module, args in calls:
-        functions.append(lambda module=module, args=args: module(*args))
-        in_block = hasattr(module, 'merge')
-        functions.append(
-            (lambda module=module, x=args[0]: module(x)) if in_block else lambda: None
-        )
+        for timed, args in _record(network, module, modules, data):
+            functions.append(partial(timed, *args))
+            functions.append(partial(timed, args[0]) if in_blocks else lambda: None)
     seconds = median_seconds(functions)
     costs = [max(a - b, 0.0) for a, b in zip(seconds[1::2], seconds[2::2])]
     return CostTable(

@@ -20,7 +20,7 @@ from ean_mm.checkpoints import load_trained
 from ean_mm.fileio import atomic_write
 from ean_mm.hooks.mask_hook import config_of
 from ean_mm.launch import explain_errors, load_config, read_checkpoint
-from ean_mm.models.ean_resnet import MEMORY_FORMATS
+from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.search.cost import median_seconds
 from ean_mm.search.space import masked_modules
 
@@ -56,7 +56,7 @@ def build(config: Any, checkpoint: Dict[str, Any], mask: str) -> nn.Module:
     model = MODELS.build(copy.deepcopy(config.model))
     modules = masked_modules(model)
     if not any(hasattr(module, 'switch_to_deploy') for module in modules.values()):
-        raise EANError('the config has no EANResNet with attention to deploy')
+        raise EANError('the config has no EANResNet or EANWrapper with attention')
     return load_trained(model, checkpoint, mask)
 
 
@@ -104,6 +104,7 @@ def main() -> None:
         node['deploy'] = best
         for key in ('init_cfg', 'pretrained'):
             node.pop(key, None)
+            node.get('backbone', {}).pop(key, None)  # what EANWrapper wraps
     meta = {**checkpoint.get('meta', {})}
     meta['ean_mm'] = dict(masks=masks, deployed=True)
     with atomic_write(args.target) as file:

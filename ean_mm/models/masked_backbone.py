@@ -1,0 +1,194 @@
+"""What the backbones with a mask have in common: built anew, or around another one."""
+
+from typing import Any, Dict, List, Optional, Union
+
+import torch
+from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
+from torch import nn
+
+from ean_mm.errors import EANError
+from ean_mm.models.attention import build_attention
+from ean_mm.models.masked import MaskedModule
+from ean_mm.models.packed_conv import PackedConv2d, pack_convolutions
+
+MEMORY_FORMATS = dict(
+    channels_last=torch.channels_last, contiguous=torch.contiguous_format
+)
+
+
+class MaskedBackbone(MaskedModule):
+    """Mixin for a backbone of residual blocks that attention can be plugged into.
+
+    The backbone has ``res_layers`` (the names of its stages), ``stage_blocks``,
+    ``depth`` and ``frozen_stages``, as the ResNets of the toolboxes do; its blocks take
+    their attention as an argument.
+    """
+
+    deployed = False
+    freeze_attention = False
+
+    def _plug_in(
+        self,
+        attention: Optional[Dict[str, Any]],
+        mask: Any,
+        share: str,
+        freeze_attention: bool,
+        deploy: Union[bool, str],
+    ) -> None:
+        """Build the attention, once the stages are there; see :class:`EANResNet`."""
+        if share not in ('stage', 'block'):
+            raise EANError(f"share={share!r} is unknown; use 'stage' or 'block'")
+        self.share = share
+        self.attention = attention
+        self.attentions = nn.ModuleList()
+        if attention is not None:
+            self.attentions.extend(
+                self._build_attention(stage) for stage in self.stages
+            )
+        self.set_mask(mask)
+        self.freeze_attention = freeze_attention
+        self._freeze_stages()
+        if deploy:
+            self.switch_to_deploy('channels_last' if deploy is True else deploy)
+
+    def _build_attention(self, stage: nn.Sequential) -> nn.Module:
+        """One module for the stage, or a list with one for each of its blocks."""
+        last = stage[-1]
+        channels = getattr(last, f'conv{last.depth}').out_channels
+        if self.share == 'stage':
+            return build_attention(self.attention, channels)
+        return nn.ModuleList(build_attention(self.attention, channels) for _ in stage)
+
+    @property
+    def stages(self) -> List[nn.Sequential]:
+        """The network's stages."""
+        return [getattr(self, name) for name in self.res_layers]
+
+    @property
+    def network(self) -> str:
+        """Name of the network in mask files, as ``'EANResNet-50'``."""
+        return f'{type(self).__name__}-{self.depth}'
+
+    def block_attentions(self, stage: int) -> Optional[List[nn.Module]]:
+        """The attention module of each block of a stage, None for a plain network."""
+        if not self.attentions:
+            return None
+        attention = self.attentions[stage]
+        if self.share == 'stage' and not self.deployed:
+            return [attention] * self.stage_blocks[stage]
+        return list(attention)
+
+    def set_mask(self, mask: Any) -> None:
+        if self.deployed:
+            raise EANError(
+                f'{self.network} is deployed for the mask {self.mask}; to change it, '
+                'deploy the trained checkpoint again'
+            )
+        super().set_mask(mask)
+
+    @torch.no_grad()
+    def switch_to_deploy(self, memory_format: str = 'channels_last') -> None:
+        """Turn the network into its fastest form for inference, with the same output.
+
+        The norm layers are folded into the convolutions, attention that no bit uses is
+        dropped, and where attention follows a 1x1 convolution its gate is taken from
+        the convolution's input. On a CPU the weights are kept as oneDNN wants them, a
+        second copy of them for each of the last two input shapes. The mask is fixed
+        then, and the network cannot be trained any more. A second call changes nothing.
+
+        Args:
+            memory_format: Of the weights: ``'channels_last'``, on most machines the
+                faster one, or ``'contiguous'``. Feature maps follow them, but where
+                oneDNN packs the weights they are in channels-last order.
+
+        Raises:
+            ValueError: Unknown memory format, or norm layers that cannot be folded.
+        """
+        if memory_format not in MEMORY_FORMATS:
+            raise EANError(
+                f'memory_format={memory_format!r} is unknown; use '
+                f'{", ".join(MEMORY_FORMATS)}'
+            )
+        if self.deployed:
+            return
+        require_foldable(self)
+        self.eval()
+        attentions = [self.block_attentions(i) for i in range(len(self.stages))]
+        self.attentions = nn.ModuleList()  # what norm layers are in it stay
+        fuse_conv_bn(self)
+        for stage, modules, bits in zip(self.stages, attentions, self.mask.stages):
+            plugged = [
+                block.switch_to_deploy(module if bit else None)
+                for block, module, bit in zip(stage, modules or bits, bits)
+            ]
+            if self.attention is not None:
+                unused = nn.Identity()
+                self.attentions.append(
+                    nn.ModuleList(unused if m is None else m for m in plugged)
+                )
+        pack_convolutions(self)
+        if isinstance(getattr(self, 'conv1', None), PackedConv2d) and isinstance(
+            self.norm1, nn.Identity
+        ):
+            self.conv1.relu, self.relu = True, nn.Identity()
+        self.deployed = True
+        self.requires_grad_(False)
+        self.to(memory_format=MEMORY_FORMATS[memory_format])
+
+    def num_attention_parameters(self) -> int:
+        """Count the parameters of the attention modules that the mask plugs in."""
+        plugged = {
+            module
+            for i, bits in enumerate(self._mask.stages)
+            for module, bit in zip(self.block_attentions(i) or (), bits)
+            if bit
+        }
+        parameters = {p for module in plugged for p in module.parameters()}
+        return sum(p.numel() for p in parameters)
+
+    def _freeze_stages(self) -> None:
+        super()._freeze_stages()
+        if self.freeze_attention:
+            for attention in self.attentions[: max(self.frozen_stages, 0)]:
+                attention.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'MaskedBackbone':
+        if mode and self.deployed:
+            raise EANError(
+                f'{self.network} is deployed and cannot be trained; train the '
+                'checkpoint that it was made of'
+            )
+        super().train(mode)
+        if not self.freeze_attention:
+            self.attentions.train(mode)  # norm_eval has put their norm layers to eval
+        return self
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+        if self.deployed and f'{prefix}layer1.0.bn1.running_mean' in state_dict:
+            raise EANError(
+                f'the weights for {self.network} are not deployed and the network is; '
+                'convert them with tools/model_converters/deploy.py, or build it '
+                'without deploy'
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def require_foldable(module: nn.Module) -> None:
+    """Refuse layers that mmcv's ``fuse_conv_bn`` would fold into something else."""
+    for name, layer in module.named_modules():
+        if name.startswith('attentions'):
+            continue
+        if isinstance(layer, nn.Conv2d) and type(layer).forward is not (
+            nn.Conv2d.forward
+        ):
+            raise EANError(
+                f'{name} is a {type(layer).__name__}, into which no norm layer can be '
+                'folded; a network with it cannot be deployed'
+            )
+        if isinstance(layer, nn.BatchNorm2d) and (
+            layer.weight is None or layer.running_var is None
+        ):
+            raise EANError(
+                f'{name} has no weights or no running statistics to fold; a network '
+                'with it cannot be deployed'
+            )
