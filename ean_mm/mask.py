@@ -16,14 +16,14 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
-from ean_mm.errors import EANError
+from ean_mm.errors import EANError, one_line
 from ean_mm.fileio import atomic_write
 
 PACKAGE_ROOT = Path(__file__).parent
 MAX_FILE_BYTES = 1 << 20
 MAX_BLOCKS = 10_000
 
-_BIT_STRING = re.compile(r'[01][01\s,_|-]*')
+BIT_STRING = re.compile(r'[01][01\s,_|-]*')
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Mask:
         text = value.strip()
         if text in ('all', 'none'):
             return cls((int(text == 'all'),) * sum(stage_blocks), stage_blocks)
-        if _BIT_STRING.fullmatch(text):
+        if BIT_STRING.fullmatch(text):
             bits = [int(char) for char in text if char in '01']
             if len(bits) != sum(stage_blocks):
                 raise EANError(_complaint(value, stage_blocks))
@@ -278,7 +278,7 @@ class Mask:
             raise EANError(f'{name} is not a mask file: {reason}') from error
         if not isinstance(content, dict) or not isinstance(content.get('mask'), str):
             raise EANError(f"{name} is not a mask file: it has no entry 'mask'")
-        if not _BIT_STRING.fullmatch(content['mask']):
+        if not BIT_STRING.fullmatch(content['mask']):
             raise EANError(f"{name} is not a mask file: its 'mask' is not bits")
         try:
             mask = cls._parse_string(
@@ -434,14 +434,12 @@ def _pattern(stage_blocks: Sequence[int]) -> str:
 
 
 def _shorten(value: Any, limit: int = 60) -> str:
-    """Text of a value: one line, without what a terminal would obey."""
+    """Text of a value, as one line."""
     try:
         text = value if isinstance(value, str) else reprlib.repr(value)
-        text = ' '.join(str.split(text[: 4 * limit]))
+        return one_line(text[: 4 * limit], limit)
     except Exception:  # a foreign object's repr, or an int too long to print
-        text = f'of type {type(value).__name__}'
-    text = ''.join(char if char.isprintable() else '?' for char in text)
-    return text if len(text) <= limit else text[: limit - 3] + '...'
+        return one_line(f'of type {type(value).__name__}', limit)
 
 
 def _complaint(value: Any, stage_blocks: Sequence[int]) -> str:
