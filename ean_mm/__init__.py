@@ -6,6 +6,7 @@ bare names resolve from the scopes of mmpretrain, mmdet and mmseg alike:
     custom_imports = dict(imports=['ean_mm'])
 """
 
+from ean_mm import checkpoints as _checkpoints  # noqa: F401  (how mmengine loads)
 from ean_mm import registry as _registry  # noqa: F401  (defines the scope ean_mm)
 from ean_mm.compat import allow_mmengine_checkpoints
 from ean_mm.datasets import DigitsDataset, HeldOutSplit

@@ -1,12 +1,74 @@
-"""Load a checkpoint into the model that it was trained with, and into no other."""
+"""Open checkpoints without executing anything in them, and load them where they fit."""
 
+import re
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Dict, Optional
 
+import torch
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner import load_state_dict
 from torch import Tensor, nn
 
-from ean_mm.errors import EANError
+from ean_mm.errors import EANError, one_line
+from ean_mm.mask import BIT_STRING, MAX_BLOCKS
 from ean_mm.search.space import masked_modules
+
+
+def read_checkpoint(path: str, map_location: Any = 'cpu', mmap: bool = True) -> Any:
+    """Open a local checkpoint without executing anything in it.
+
+    Args:
+        path: The file.
+        map_location: Where to put the tensors, as for ``torch.load``.
+        mmap: Leave tensors on disk until they are used.
+
+    Raises:
+        ValueError: It is missing or unreadable.
+    """
+    if not Path(path).is_file():
+        raise EANError(f'there is no checkpoint {path}')
+    try:
+        try:
+            return torch.load(path, map_location, weights_only=True, mmap=mmap)
+        except RuntimeError:  # saved before PyTorch 1.6, which cannot be mapped
+            return torch.load(path, map_location, weights_only=True)
+    except Exception as error:  # a damaged pickle raises almost anything
+        raise _refusal(path, error) from error
+
+
+def _refusal(source: str, error: Exception) -> EANError:
+    """Say why a checkpoint is not read, without PyTorch's advice to trust it."""
+    named = re.search(r'GLOBAL (\S+)', str(error))
+    reason = f'it names {named[1]}, which was not executed' if named else error
+    return EANError(
+        f'checkpoint {source} is damaged, or holds more than weights and numbers: '
+        f'{one_line(reason)}'
+    )
+
+
+@mmengine_checkpoint.CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: Any = None) -> Any:
+    """Stand in for mmengine's, which an environment variable lets execute things.
+
+    Whatever mmengine, mmpretrain, mmdet and mmseg load comes by here: ``load_from``,
+    ``init_cfg``, what is resumed and what an inferencer is given.
+    """
+    # A checkpoint that is being trained from may be overwritten: it is not mapped.
+    return read_checkpoint(str(Path(filename).expanduser()), map_location, mmap=False)
+
+
+def _load_url(url: str, *args: Any, **kwargs: Any) -> Any:
+    """Stand in for PyTorch's, which executes what it has downloaded by default."""
+    try:
+        return torch.hub.load_state_dict_from_url(
+            url, *args, weights_only=True, **kwargs
+        )
+    except (UnpicklingError, RuntimeError) as error:
+        raise _refusal(url, error) from error
+
+
+mmengine_checkpoint.load_url = _load_url
 
 
 def load_trained(
@@ -26,11 +88,11 @@ def load_trained(
         ValueError: The checkpoint is deployed, or lacks weights of the model.
     """
     meta = stored_meta(checkpoint)
+    weights = stored_weights(checkpoint)
     if meta.get('deployed'):
         raise EANError(
             'the checkpoint is deployed already; take the one that it was made of'
         )
-    weights = checkpoint.get('state_dict', checkpoint)
     require_weights(model, weights)
     load_state_dict(model, weights)
     for name, module in masked_modules(model).items():
@@ -44,11 +106,49 @@ def stored_meta(checkpoint: Any) -> Dict[str, Any]:
     """Return what EAN-MM's hooks noted in a checkpoint, as its masks.
 
     Raises:
-        ValueError: The checkpoint is no dict.
+        ValueError: The checkpoint is no dict, or the notes are not what hooks write.
     """
     if not isinstance(checkpoint, dict):
         raise EANError('the checkpoint holds no weights')
-    return checkpoint.get('meta', {}).get('ean_mm', {})
+    meta = checkpoint.get('meta')
+    notes = meta.get('ean_mm', {}) if isinstance(meta, dict) else {}
+    masks = notes.get('masks', {}) if isinstance(notes, dict) else None
+    if not isinstance(masks, dict) or not all(map(_is_mask, masks.values())):
+        raise EANError(
+            "the checkpoint's meta['ean_mm'] does not hold a mask for each module, as "
+            'MaskHook writes it; remove it there, or take another checkpoint'
+        )
+    return notes
+
+
+def _is_mask(value: Any) -> bool:
+    """Whether it is the text of a mask: bits, and no file that a stranger names."""
+    return (
+        isinstance(value, str)
+        and len(value) <= 2 * MAX_BLOCKS
+        and BIT_STRING.fullmatch(value) is not None
+    )
+
+
+def stored_weights(checkpoint: Any) -> Dict[str, Tensor]:
+    """Return the weights in a checkpoint, by name.
+
+    Raises:
+        ValueError: It holds none, or something else among them.
+    """
+    weights = checkpoint
+    if isinstance(checkpoint, dict):
+        weights = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(weights, dict) or not all(isinstance(n, str) for n in weights):
+        raise EANError('the checkpoint is no dict of weights; load another file')
+    if weights is not checkpoint:
+        for name, value in weights.items():
+            if not isinstance(value, Tensor) and not name.endswith('_extra_state'):
+                raise EANError(
+                    f"the checkpoint's {one_line(name)!r} is a {type(value).__name__} "
+                    'and no tensor; load another file'
+                )
+    return weights
 
 
 def require_weights(model: nn.Module, weights: Dict[str, Tensor]) -> None:
@@ -56,7 +156,7 @@ def require_weights(model: nn.Module, weights: Dict[str, Tensor]) -> None:
     wrong = [
         name
         for name, value in model.state_dict().items()
-        if name not in weights or weights[name].shape != value.shape
+        if getattr(weights.get(name), 'shape', None) != value.shape
     ]
     if wrong:
         raise EANError(

@@ -7,3 +7,10 @@ class EANError(ValueError):
     Its message is one line that says what is wrong and how to mend it; the command
     line tools print that line instead of a traceback and exit with status 1.
     """
+
+
+def one_line(text: object, limit: int = 200) -> str:
+    """Return text as one line of bounded length, without what a terminal obeys."""
+    text = ' '.join(str(text).split())
+    text = ''.join(char if char.isprintable() else '?' for char in text)
+    return text if len(text) <= limit else f'{text[: limit - 3]}...'

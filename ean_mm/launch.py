@@ -13,7 +13,8 @@ from mmengine.hub import get_config
 from mmengine.registry import DATASETS
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
-from ean_mm.errors import EANError
+from ean_mm.checkpoints import read_checkpoint
+from ean_mm.errors import EANError, one_line
 
 # Read by PyTorch at its first allocation on the CPU, and used on Linux only. Without
 # huge pages, large activations cost more time in page faults than some layers take: on
@@ -100,7 +101,7 @@ def load_config(path: str, options: Optional[dict], data_root: Optional[str]) ->
         if options is not None:
             cfg.merge_from_dict(options)
     except Exception as error:  # a config is a program of its author's
-        raise EANError(f'config {path} cannot be read: {_one_line(error)}') from error
+        raise EANError(f'config {path} cannot be read: {one_line(error)}') from error
     for loader in LOADERS:
         collate = (cfg.get(loader) or {}).get('collate_fn')
         if isinstance(collate, dict):
@@ -166,34 +167,13 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
         print(f'no checkpoint to resume from in {cfg.work_dir}; starting from {source}')
         return
     content = read_checkpoint(resume)
-    if not isinstance(content, dict) or not {'meta', 'optimizer'} <= content.keys():
+    parts = content if isinstance(content, dict) else {}
+    if 'optimizer' not in parts or not isinstance(parts.get('meta'), dict):
         raise EANError(
             f'{resume} holds weights but no training run to resume; start from it with '
             f'--cfg-options load_from={resume} instead'
         )
     cfg.resume, cfg.load_from = True, resume
-
-
-def read_checkpoint(path: str) -> Any:
-    """Open a local checkpoint without executing anything in it.
-
-    Tensors stay on disk until they are used.
-
-    Raises:
-        ValueError: It is missing or unreadable.
-    """
-    if not Path(path).is_file():
-        raise EANError(f'there is no checkpoint {path}')
-    try:
-        try:
-            return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-        except RuntimeError:  # saved before PyTorch 1.6, which cannot be mapped
-            return torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # a damaged pickle raises almost anything
-        raise EANError(
-            f'checkpoint {path} is damaged, or holds more than weights and numbers: '
-            f'{_one_line(error)}'
-        ) from error
 
 
 def check(cfg: Config, loaders: Tuple[str, ...]) -> None:
@@ -298,8 +278,3 @@ def _downloads(dataset: dict, scope: str) -> bool:
     with DATASETS.switch_scope_and_registry(scope) as registry:
         cls = registry.get(dataset.get('type', ''))
     return cls is not None and hasattr(cls, 'url') and dataset.get('download', True)
-
-
-def _one_line(error: Exception) -> str:
-    text = ' '.join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f'{text[:197]}...'

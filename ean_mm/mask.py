@@ -9,20 +9,21 @@ import re
 import reprlib
 import warnings
 from dataclasses import dataclass, field
+from itertools import chain, islice, repeat
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 
-from ean_mm.errors import EANError
+from ean_mm.errors import EANError, one_line
 from ean_mm.fileio import atomic_write
 
 PACKAGE_ROOT = Path(__file__).parent
 MAX_FILE_BYTES = 1 << 20
 MAX_BLOCKS = 10_000
 
-_BIT_STRING = re.compile(r'[01][01\s,_|-]*')
+BIT_STRING = re.compile(r'[01][01\s,_|-]*')
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Mask:
 
     def __post_init__(self) -> None:
         stage_blocks = _as_stage_blocks(self.stage_blocks)
-        bits = _as_integers(self.bits)
+        bits = _as_integers(self.bits, sum(stage_blocks))
         if bits is None or not _are_bits(bits, sum(stage_blocks)):
             raise EANError(_complaint(self.bits, stage_blocks))
         object.__setattr__(self, 'bits', tuple(bits))
@@ -92,34 +93,37 @@ class Mask:
                 message names the expected stage sizes.
         """
         stage_blocks = _as_stage_blocks(stage_blocks)
-        if isinstance(value, Mask):
-            if value.stage_blocks != stage_blocks:
+        try:
+            plain = _as_plain(value, stage_blocks)
+        except Exception as error:  # a foreign object may raise anything
+            raise EANError(_complaint(value, stage_blocks)) from error
+        if isinstance(plain, Mask):
+            if plain.stage_blocks != stage_blocks:
                 raise EANError(_complaint(value, stage_blocks))
-            return value
-        if isinstance(value, os.PathLike):
-            value = os.fspath(value)
-        if isinstance(value, str):
-            return cls._parse_string(value, stage_blocks, network)
-        if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            return plain
+        if isinstance(plain, str):
+            return cls._parse_string(plain, stage_blocks, network)
+        if isinstance(plain, int):
             raise EANError(
                 f'mask {_shorten(value)} is an int, which has lost its leading zeros; '
                 f"write the bits with dashes, as '{_pattern(stage_blocks)}', so that "
                 'the command line and YAML keep them as text'
             )
-        if hasattr(value, 'tolist') and not isinstance(value, type):
-            value = _from_array(value, stage_blocks)
-        if not isinstance(value, (list, tuple)):
+        bits = _bits_of(plain, stage_blocks)
+        if bits is None:
             raise EANError(_complaint(value, stage_blocks))
-        return cls(_parse_sequence(value, stage_blocks), stage_blocks)
+        return cls(tuple(bits), stage_blocks)
 
     @classmethod
     def _parse_string(
         cls, value: str, stage_blocks: Tuple[int, ...], network: Optional[str]
     ) -> 'Mask':
+        if len(value) > MAX_FILE_BYTES:
+            raise EANError(_complaint(value, stage_blocks))
         text = value.strip()
         if text in ('all', 'none'):
             return cls((int(text == 'all'),) * sum(stage_blocks), stage_blocks)
-        if _BIT_STRING.fullmatch(text):
+        if BIT_STRING.fullmatch(text):
             bits = [int(char) for char in text if char in '01']
             if len(bits) != sum(stage_blocks):
                 raise EANError(_complaint(value, stage_blocks))
@@ -135,18 +139,18 @@ class Mask:
             raise EANError(_complaint(value, stage_blocks))
 
         mask = cls.from_file(path)
-        made_for = mask.info.get('network', 'another network')
+        made_for = _shorten(mask.info.get('network', 'another network'))
         if mask.stage_blocks != stage_blocks:
             raise EANError(
-                f'mask file {path} was made for {made_for}, whose stages have '
+                f'mask file {_name(path)} was made for {made_for}, whose stages have '
                 f'{_sizes(mask.stage_blocks)} blocks; it does not fit '
                 f'{network or "this network"}, whose stages have '
                 f'{_sizes(stage_blocks)} blocks'
             )
         if network and made_for not in (network, 'another network'):
             warnings.warn(
-                f'mask file {path} was found for {made_for} and is used for {network}: '
-                'the blocks fit, but it may not be the best mask there',
+                f'mask file {_name(path)} was found for {made_for} and is used for '
+                f'{network}: the blocks fit, but it may not be the best mask there',
                 stacklevel=3,
             )
         return mask
@@ -251,7 +255,7 @@ class Mask:
                 json.dumps(list(self.stage_blocks)),
                 1,
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise EANError(f'mask file {path} cannot be written: {error}') from error
         with atomic_write(path) as file:
             file.write(f'{text}\n'.encode())
@@ -266,23 +270,22 @@ class Mask:
         found = _find_file(path)
         if found is None:
             raise EANError(f'there is no mask file {_shorten(path)}')
+        name = _name(found)
         try:
-            if found.stat().st_size > MAX_FILE_BYTES:
-                raise ValueError('it is too large for one')
-            content = json.loads(found.read_bytes())
+            content = _read_json(found)
         except (OSError, ValueError, RecursionError) as error:
             reason = _shorten(str(error) or type(error).__name__, 80)
-            raise EANError(f'{found} is not a mask file: {reason}') from error
+            raise EANError(f'{name} is not a mask file: {reason}') from error
         if not isinstance(content, dict) or not isinstance(content.get('mask'), str):
-            raise EANError(f"{found} is not a mask file: it has no entry 'mask'")
-        if not _BIT_STRING.fullmatch(content['mask']):
-            raise EANError(f"{found} is not a mask file: its 'mask' is not bits")
+            raise EANError(f"{name} is not a mask file: it has no entry 'mask'")
+        if not BIT_STRING.fullmatch(content['mask']):
+            raise EANError(f"{name} is not a mask file: its 'mask' is not bits")
         try:
             mask = cls._parse_string(
                 content['mask'], _as_stage_blocks(content.get('stage_blocks')), None
             )
         except EANError as error:
-            raise EANError(f'{found} is not a valid mask file: {error}') from error
+            raise EANError(f'{name} is not a valid mask file: {error}') from error
         computed = ('mask', 'stage_blocks', 'sparsity', 'num_connections')
         info = {key: entry for key, entry in content.items() if key not in computed}
         return cls(mask.bits, mask.stage_blocks, info)
@@ -295,9 +298,72 @@ def _nearest(block: int, num_blocks: int, num_old: int) -> int:
     return (2 * block * (num_old - 1) + num_blocks - 1) // (2 * (num_blocks - 1))
 
 
-def _as_integers(values: Any) -> Optional[List[int]]:
+def _read_json(path: Path) -> Any:
+    """Read JSON that says one thing only: no key twice, no NaN, no infinity."""
+    with open(path, 'rb') as file:
+        text = file.read(MAX_FILE_BYTES + 1)  # more than its size, in /proc
+    if len(text) > MAX_FILE_BYTES:
+        raise ValueError('it is too large for one')
+    return json.loads(
+        text,
+        object_pairs_hook=_without_repetition,
+        parse_float=_finite,
+        parse_constant=_finite,
+    )
+
+
+def _without_repetition(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
+        raise ValueError('it has an entry twice')
+    return entries
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f'{text} is not a finite number')
+    return number
+
+
+def _as_plain(value: Any, stage_blocks: Tuple[int, ...]) -> Any:
+    """A mask, a string, an int, or a list of ints or lists of what else is meant.
+
+    Lists end one element beyond what fits.
+
+    Raises:
+        Exception: Of any type, for the value is none of them or misbehaves.
+    """
+    if issubclass(type(value), Mask):  # isinstance believes what a value says it is
+        return value
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    num_blocks = sum(stage_blocks)
+    if hasattr(value, 'tolist') and not isinstance(value, type):
+        # An array without elements could still become a list of very many lists.
+        if math.prod(max(length, 1) for length in value.shape) > num_blocks:
+            raise ValueError(value.shape)
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(type(value))
+    return [
+        [operator.index(bit) for bit in islice(element, length + 1)]
+        if isinstance(element, (list, tuple))
+        else operator.index(element)
+        for element, length in zip(
+            islice(value, num_blocks + 1), chain(stage_blocks, repeat(0))
+        )
+    ]
+
+
+def _as_integers(values: Iterable, limit: int) -> Optional[List[int]]:
+    """The integers, one more than the limit at most; None if they are none."""
     try:
-        return [int(operator.index(value)) for value in values]
+        return [int(operator.index(value)) for value in islice(values, limit + 1)]
     except Exception:  # a foreign object may raise anything
         return None
 
@@ -307,7 +373,9 @@ def _are_bits(values: Sequence[int], length: int) -> bool:
 
 
 def _as_stage_blocks(value: Any) -> Tuple[int, ...]:
-    blocks = _as_integers(value) if isinstance(value, (list, tuple)) else None
+    blocks = None
+    if issubclass(type(value), (list, tuple)):
+        blocks = _as_integers(value, MAX_BLOCKS)
     if not blocks or min(blocks) < 1 or sum(blocks) > MAX_BLOCKS:
         raise EANError(
             f'stage_blocks {_shorten(value)} must be the number of blocks in each '
@@ -316,36 +384,29 @@ def _as_stage_blocks(value: Any) -> Tuple[int, ...]:
     return tuple(blocks)
 
 
-def _parse_sequence(values: Sequence, stage_blocks: Tuple[int, ...]) -> Tuple[int, ...]:
-    """Bits of a flat or nested sequence, or of one decimal a stage."""
-    flat = _as_integers(values)
-    if flat is not None and _are_bits(flat, sum(stage_blocks)):
-        return tuple(flat)
+def _bits_of(
+    values: List[Union[int, List[int]]], stage_blocks: Tuple[int, ...]
+) -> Optional[List[int]]:
+    """Bits of a flat or nested list, or of one decimal a stage; None if it is none."""
+    nested = [value for value in values if isinstance(value, list)]
+    if not nested and _are_bits(values, sum(stage_blocks)):
+        return list(map(int, values))
     if len(values) != len(stage_blocks):
-        raise EANError(_complaint(values, stage_blocks))
-    bits: List[int] = []
-    for value, num_blocks in zip(values, stage_blocks):
-        if flat is not None:  # one decimal a stage
-            code = int(operator.index(value))
-            if code < 0 or code.bit_length() > num_blocks:
-                raise EANError(_complaint(values, stage_blocks))
-            bits.extend(map(int, format(code, f'0{num_blocks}b')))
-        else:
-            stage = _as_integers(value) if isinstance(value, (list, tuple)) else None
-            if stage is None or not _are_bits(stage, num_blocks):
-                raise EANError(_complaint(values, stage_blocks))
-            bits.extend(stage)
-    return tuple(bits)
-
-
-def _from_array(value: Any, stage_blocks: Tuple[int, ...]) -> List[Any]:
-    """The elements of a tensor or an array, unless it is too large for a mask."""
-    try:
-        if math.prod(value.shape) <= sum(stage_blocks) * len(stage_blocks):
-            return value.tolist()
-    except Exception:  # without data, as on the meta device
-        pass
-    raise EANError(_complaint(value, stage_blocks))
+        return None
+    if not nested:  # one decimal a stage
+        if any(
+            code < 0 or code.bit_length() > num_blocks
+            for code, num_blocks in zip(values, stage_blocks)
+        ):
+            return None
+        return [
+            int(bit)
+            for code, num_blocks in zip(values, stage_blocks)
+            for bit in format(int(code), f'0{num_blocks}b')
+        ]
+    if len(nested) != len(values) or not all(map(_are_bits, values, stage_blocks)):
+        return None
+    return [int(bit) for stage in values for bit in stage]
 
 
 def _find_file(text: Any) -> Optional[Path]:
@@ -354,9 +415,13 @@ def _find_file(text: Any) -> Optional[Path]:
         for candidate in (Path(text).expanduser(), PACKAGE_ROOT / text):
             if candidate.is_file():
                 return candidate
-    except (OSError, ValueError, RuntimeError, TypeError):  # no name for a file
+    except Exception:  # no name for a file; a foreign object may raise anything
         pass
     return None
+
+
+def _name(path: Path) -> str:
+    return _shorten(str(path), 300)
 
 
 def _sizes(stage_blocks: Sequence[int]) -> str:
@@ -369,12 +434,12 @@ def _pattern(stage_blocks: Sequence[int]) -> str:
 
 
 def _shorten(value: Any, limit: int = 60) -> str:
+    """Text of a value, as one line."""
     try:
         text = value if isinstance(value, str) else reprlib.repr(value)
+        return one_line(text[: 4 * limit], limit)
     except Exception:  # a foreign object's repr, or an int too long to print
-        text = f'of type {type(value).__name__}'
-    text = ' '.join(text[: 4 * limit].split())
-    return text if len(text) <= limit else text[: limit - 3] + '...'
+        return one_line(f'of type {type(value).__name__}', limit)
 
 
 def _complaint(value: Any, stage_blocks: Sequence[int]) -> str:

@@ -28,7 +28,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ean_mm import EANError, __version__
-from ean_mm.checkpoints import require_weights, stored_meta
+from ean_mm.checkpoints import require_weights, stored_meta, stored_weights
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import (
     add_hook,
@@ -109,7 +109,7 @@ def require_match(model: nn.Module, checkpoint: Any) -> None:
             f'the checkpoint was trained with the mask {_text(stored["masks"])} and '
             f'the config sets {_text(masks)}; take the config of that network'
         )
-    weights = checkpoint['state_dict']
+    weights = stored_weights(checkpoint)
     require_weights(model, weights)
     unexpected = sorted(weights.keys() - model.state_dict().keys())
     if unexpected:
@@ -125,12 +125,20 @@ def pack(
     """Return the file: the same bytes for the same checkpoint, wherever it was made."""
     trained = checkpoint['meta']
     modules = masked_modules(model)
+    try:
+        classes = list(map(str, trained['dataset_meta']['classes']))
+        epoch, seed = int(trained['epoch']), int(trained['seed'])
+    except (KeyError, TypeError, ValueError) as error:
+        raise EANError(
+            'the checkpoint does not say its classes, its epoch and its seed; publish '
+            'one of tools/train.py'
+        ) from error
     meta = dict(
         config=Path(config).name,
         dataset=dataset,
-        dataset_meta=dict(classes=list(trained['dataset_meta']['classes'])),
-        epoch=trained['epoch'],
-        seed=trained['seed'],
+        dataset_meta=dict(classes=classes),
+        epoch=epoch,
+        seed=seed,
         ean_mm=dict(
             version=__version__,
             masks={name: str(module.mask) for name, module in modules.items()},
@@ -140,7 +148,7 @@ def pack(
     weights = {
         # without the memory format, and the rest of the storage, of the run
         name: value.clone(memory_format=torch.contiguous_format)
-        for name, value in checkpoint['state_dict'].items()
+        for name, value in stored_weights(checkpoint).items()
     }
     file = io.BytesIO()
     torch.save(dict(state_dict=weights, meta=meta), file)

@@ -6,7 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ean_mm.errors import EANError
+from ean_mm.checkpoints import stored_meta, stored_weights
+from ean_mm.errors import EANError, one_line
 from ean_mm.search.space import masked_modules, unwrapped
 
 
@@ -39,14 +40,16 @@ class MaskHook(Hook):
         expected = set(unwrapped(runner.model).state_dict())
         names = weight_names(checkpoint)
         if not expected & names:
+            first = one_line(min(names, default='missing'))
             raise EANError(
                 f'the checkpoint {runner._load_from} holds no weights of this model: '
-                f"its first is {min(names, default='missing')!r}, the model's "
-                f'{min(expected)!r}; load it with the config that it was trained with'
+                f"its first is {first!r}, the model's {min(expected)!r}; load it with "
+                'the config that it was trained with'
             )
         for module in masked_modules(runner.model).values():
             module.expect_missing_attention()
-        stored = checkpoint.get('meta', {}).get('ean_mm', {})
+        stored = stored_meta(checkpoint)
+        _drop_program(checkpoint)
         self._check_deployed(runner, bool(stored.get('deployed')))
         if stored.get('supernet'):
             return
@@ -84,16 +87,21 @@ class MaskHook(Hook):
                 )
 
 
+def _drop_program(checkpoint: dict) -> None:
+    """Drop the config in a checkpoint, which mmengine runs as Python when it resumes.
+
+    It only looks up the number of GPUs there, and does not write it.
+    """
+    meta = checkpoint.get('meta')
+    if isinstance(meta, dict):
+        meta.pop('config', None)
+
+
 def weight_names(checkpoint: dict) -> Set[str]:
     """Names of the weights in a checkpoint, as of a model that is not wrapped."""
-    weights = checkpoint
-    if isinstance(weights, dict):
-        weights = weights.get('state_dict', weights)
-    if not isinstance(weights, dict):
-        raise EANError('the checkpoint is no dict of weights; load another file')
     return {
         name[len('module.') :] if name.startswith('module.') else name
-        for name in weights
+        for name in stored_weights(checkpoint)
     }
 
 

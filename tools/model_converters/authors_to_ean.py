@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ean_mm import EANError, EANResNet, Mask
+from ean_mm.checkpoints import stored_weights
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import explain_errors, read_checkpoint
 
@@ -58,7 +59,7 @@ def convert(
             kind, name = attention
             attentions.add(kind)
             if kind == 'SEAttention':
-                value = value.flatten(1) if value.dim() == 4 else value
+                value = value.squeeze((2, 3)) if value.dim() == 4 else value
             converted[f'backbone.{name}'] = value
         elif name.startswith('last_linear.'):
             converted[name.replace('last_linear', 'head.fc')] = value
@@ -110,7 +111,7 @@ def main() -> None:
     checkpoint = read_checkpoint(args.source)
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
         raise EANError(f"{args.source} has no 'state_dict'")
-    weights, meta = convert(checkpoint['state_dict'], args.mask, args.depth)
+    weights, meta = convert(stored_weights(checkpoint), args.mask, args.depth)
     with atomic_write(args.target) as file:
         torch.save(dict(state_dict=weights, meta=meta), file)
     print(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ean_mm import EANError
+from ean_mm.checkpoints import stored_weights
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import explain_errors, read_checkpoint
 
@@ -36,7 +37,7 @@ def convert(weights: Dict[str, Tensor]) -> Tuple[Dict[str, Tensor], Counter]:
         if found:
             prefix, stage, block, layer, kind = found.groups()
             key = f'{prefix}attentions.{int(stage) - 1}.{block}.fc{layer}.{kind}'
-            value = value.flatten(1) if value.dim() == 4 else value
+            value = value.squeeze((2, 3)) if value.dim() == 4 else value
             report['attention (share=block)'] += 1
         elif re.fullmatch(BACKBONE_KEY, key):
             report['backbone'] += 1
@@ -52,10 +53,8 @@ def main() -> None:
     parser.add_argument('target', help='checkpoint to write')
     args = parser.parse_args()
     checkpoint = read_checkpoint(args.source)
-    weights = checkpoint
-    if isinstance(checkpoint, dict):
-        weights = checkpoint.get('state_dict', checkpoint)
-    if not isinstance(weights, dict) or not weights:
+    weights = stored_weights(checkpoint)
+    if not weights:
         raise EANError(f'{args.source} holds no weights')
     converted, report = convert(weights)
     if not report['backbone']:

@@ -80,9 +80,10 @@ class Network:
             raise EANError(f'{config} is of a {self.cfg.model.type}, no classifier')
         content = read_checkpoint(checkpoint)
         self.model = load_trained(get_model(self.cfg), content)
-        self.classes = content.get('meta', {}).get('dataset_meta', {}).get('classes')
-        if self.classes is None:
-            raise EANError(f'{checkpoint} does not name its classes')
+        try:
+            self.classes = list(map(str, content['meta']['dataset_meta']['classes']))
+        except (KeyError, TypeError) as error:
+            raise EANError(f'{checkpoint} does not name its classes') from error
 
     @property
     def title(self) -> str:
