@@ -13,6 +13,8 @@ class Roles(griffe.Extension):
     """Turn ``:class:`Mask``` into a link to what the API pages have of that name."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        if obj.is_module:
+            obj.docstring = None  # the page says it
         if obj.docstring is None:
             return
         text = re.sub(

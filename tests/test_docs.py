@@ -3,7 +3,11 @@
 import ast
 import inspect
 import itertools
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +154,23 @@ def test_every_public_name_is_in_the_api():
         module = getattr(ean_mm, name).__module__
         packages = {module, module.rsplit('.', 1)[0], module.rsplit('.', 2)[0]}
         assert f'ean_mm.{name}' in listed or packages & listed, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['attention', 'deployment'])
+def test_a_page_runs_as_written(name, tmp_path):
+    for folder in ('configs', 'ean_mm', 'model_zoo', 'tools'):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copy(ROOT / 'model-index.yml', tmp_path)
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ['PATH']))
+    environment = dict(os.environ, PATH=path, PYTHONPATH=str(tmp_path))
+    page = (ROOT / f'docs/how-to/{name}.md').read_text()
+    blocks = re.findall(r'```(\w+)(?: title="([^"]+)")?\n(.*?)```', page, re.S)
+    for language, title, text in blocks:
+        if title:
+            (tmp_path / title).write_text(text)
+        elif language == 'bash':
+            run = subprocess.run(
+                ['bash', '-ec', text], cwd=tmp_path, env=environment,
+                capture_output=True, text=True)  # fmt: skip
+            assert run.returncode == 0, run.stderr[-2000:]
