@@ -1,9 +1,9 @@
-# make install | demo | test | test-slow | lint        VENV=.venv, PYTHON=python3
+# make install | demo | test | test-slow | lint | docs        VENV=.venv, PYTHON=python3
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 
-.PHONY: install demo test test-slow lint format
+.PHONY: install demo test test-slow lint format docs docs-serve
 
 install:
 	@PYTHON="$(PYTHON)" tools/install.sh "$(abspath $(VENV))"
@@ -24,3 +24,16 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# An environment of their own, without PyTorch: the sources are read, not imported.
+.venv-docs/installed: requirements/docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet -r requirements/docs.txt
+	touch $@
+
+# The variable silences an advertisement.
+docs: .venv-docs/installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+docs-serve: .venv-docs/installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs serve
