@@ -93,7 +93,7 @@ def import_toolbox(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except AssertionError as error:
-        # mmpretrain, mmdet and mmseg assert versions; the first imports the second.
+        # mmpretrain, mmdet and mmseg assert versions, and the first imports the second.
         together = ' or '.join(
             ' '.join(f'{package} {version}' for package, version in stack.items())
             for stack in TESTED.values()

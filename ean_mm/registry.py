@@ -6,14 +6,16 @@ in whose root registries EAN-MM's own modules are.
 
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
-from mmpretrain import registry as mmpretrain_registry
+
+from ean_mm.compat import import_toolbox
 
 _LOCATIONS = [
     f'mmpretrain.{part}'
     for part in ('datasets', 'engine', 'evaluation', 'models', 'visualization')
 ]
 
-for _parent in list(vars(mmpretrain_registry).values()):
+import_toolbox('mmpretrain.models')  # here, so that what it asserts is one line
+for _parent in vars(import_toolbox('mmpretrain.registry')).copy().values():
     if isinstance(_parent, Registry) and _parent.parent is not None:
         Registry(_parent.name, parent=_parent, scope='ean_mm', locations=_LOCATIONS)
 
