@@ -117,8 +117,8 @@ def allow_mmengine_checkpoints() -> None:
     weights. Nothing here lets a checkpoint run code: these classes only hold data.
     """
     dtypes = {type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdUS'}
-    reconstruct = np.empty(0).__reduce__()[0]
-    scalar = np.float64(0).__reduce__()[0]
+    reconstruct: Any = np.empty(0).__reduce__()[0]
+    scalar: Any = np.float64(0).__reduce__()[0]
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,

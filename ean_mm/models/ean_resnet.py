@@ -1,6 +1,6 @@
 """ResNet with one shared attention module a stage and a mask of where it is plugged."""
 
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Type, Union
 
 import torch
 from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ean_mm.errors import EANError
 from ean_mm.models.attention import build_attention
-from ean_mm.models.blocks import EANBasicBlock, EANBottleneck, EANStage
+from ean_mm.models.blocks import AttentionBlock, EANBasicBlock, EANBottleneck, EANStage
 from ean_mm.models.masked import MaskedModule
 from ean_mm.models.packed_conv import PackedConv2d, pack_convolutions
 
@@ -60,7 +60,7 @@ class EANResNet(MaskedModule, ResNet):
         9
     """
 
-    arch_settings = {
+    arch_settings: Dict[int, Tuple[Type[AttentionBlock], Tuple[int, ...]]] = {
         18: (EANBasicBlock, (2, 2, 2, 2)),
         34: (EANBasicBlock, (3, 4, 6, 3)),
         50: (EANBottleneck, (3, 4, 6, 3)),
@@ -80,7 +80,7 @@ class EANResNet(MaskedModule, ResNet):
         deploy: Union[bool, str] = False,
         pretrained: Optional[str] = None,
         zero_init_residual: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if depth not in self.arch_settings:
             raise EANError(
@@ -112,7 +112,7 @@ class EANResNet(MaskedModule, ResNet):
         if deploy:
             self.switch_to_deploy('channels_last' if deploy is True else deploy)
 
-    def make_res_layer(self, **kwargs) -> EANStage:
+    def make_res_layer(self, **kwargs: Any) -> EANStage:
         return EANStage(contract_dilation=self.contract_dilation, **kwargs)
 
     def _build_attention(self, stage: EANStage) -> nn.Module:
@@ -136,7 +136,7 @@ class EANResNet(MaskedModule, ResNet):
         """The attention module of each block of a stage, None for a plain network."""
         if not self.attentions:
             return None
-        attention = self.attentions[stage]
+        attention: Any = self.attentions[stage]
         if self.share == 'stage' and not self.deployed:
             return [attention] * self.stage_blocks[stage]
         return list(attention)
@@ -248,7 +248,9 @@ class EANResNet(MaskedModule, ResNet):
             self.attentions.train(mode)  # norm_eval has put their norm layers to eval
         return self
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+    def _load_from_state_dict(
+        self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         """Load, reading the layers that mmseg and mmdet number differently."""
 
         def rename(layers: str, new_names: Dict[str, str]) -> None:
@@ -336,7 +338,7 @@ class EANResNetCIFAR(EANResNet, ResNet_CIFAR):
         strides: Tuple[int, ...] = (1, 2, 2),
         dilations: Tuple[int, ...] = (1, 1, 1),
         out_indices: Tuple[int, ...] = (2,),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             depth,

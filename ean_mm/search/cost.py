@@ -4,6 +4,7 @@ import copy
 import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 import torch
@@ -16,7 +17,7 @@ from ean_mm.search.space import SearchSpace, count_parameters
 
 REPEATS = 20
 
-Call = Tuple[nn.Module, Tuple[Any, ...]]
+Call = Tuple[Any, Tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def measure_cost(
 def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
     """Time every block of the deployed network with its attention and without."""
 
-    def deployed(bit: int) -> Tuple[nn.Module, SearchSpace]:
+    def deployed(bit: int) -> Tuple[Any, SearchSpace]:
         network = copy.deepcopy(model)
         space = SearchSpace(network)
         space.apply([bit] * space.num_bits)
@@ -106,19 +107,20 @@ def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
     network, space = deployed(1)
     calls: List[Call] = []  # of a block, or of attention that is in no block
     for module in space.modules.values():
+        modules: Iterable[nn.Module]
         if hasattr(module, 'switch_to_deploy'):
             modules = [block for stage in module.stages for block in stage]
         else:
             modules = set(_attention_modules(module))
         calls += _record(network, module, modules, data)
 
-    functions = [lambda: plain._run_forward(data, mode='tensor')]
+    functions: List[Callable[[], Any]] = [
+        partial(plain._run_forward, data, mode='tensor')
+    ]
     for module, args in calls:
-        functions.append(lambda module=module, args=args: module(*args))
+        functions.append(partial(module, *args))
         in_block = hasattr(module, 'merge')
-        functions.append(
-            (lambda module=module, x=args[0]: module(x)) if in_block else lambda: None
-        )
+        functions.append(partial(module, args[0]) if in_block else lambda: None)
     seconds = median_seconds(functions)
     costs = [max(a - b, 0.0) for a, b in zip(seconds[1::2], seconds[2::2])]
     return CostTable(
@@ -127,7 +129,7 @@ def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
 
 
 def _record(
-    model: nn.Module, owner: nn.Module, modules: Iterable[nn.Module], data: Any
+    model: Any, owner: Any, modules: Iterable[nn.Module], data: Any
 ) -> List[Call]:
     """Run the model; return the calls of modules of a masked one, one for each bit."""
     calls: List[Call] = []
@@ -161,7 +163,7 @@ def _record_calls(
     ]
 
 
-def _attention_modules(module: nn.Module) -> List[nn.Module]:
+def _attention_modules(module: Any) -> List[nn.Module]:
     """List a masked module's attention, shared or one a block."""
     return [
         attention
