@@ -35,7 +35,7 @@ setup(
     },
     exclude_package_data={'': ['*.pyc']},
     install_requires=requirements('runtime'),
-    entry_points={'console_scripts': ['ean-mm=ean_mm.__main__:run']},
+    entry_points={'console_scripts': ['ean-mm=ean_mm.__main__:main']},
     extras_require={
         # one of two: their packages have the same import names
         'openmmlab': OPENMMLAB,

@@ -1,6 +1,7 @@
 """``python -m ean_mm``, and what the tools answer to --help."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,11 @@ def test_every_tool_answers_to_help(tool, name):
     status, output = tool(name, '--help')
     assert status == 0
     assert output.startswith('usage: ') and 'options:' in output
+
+
+@pytest.mark.parametrize('name', ['dist_train', 'install', 'slurm_train'])
+def test_every_script_answers_to_help(root, name):
+    result = subprocess.run(
+        ['bash', root / f'tools/{name}.sh', '--help'], capture_output=True, text=True
+    )
+    assert result.returncode == 0 and f'tools/{name}.sh' in result.stdout

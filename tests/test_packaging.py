@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 
 import pytest
 import yaml
@@ -142,3 +143,10 @@ def test_only_extras_with_its_name_bring_a_toolbox(setup_arguments):
 def test_the_extras(setup_arguments):
     promised = {'openmmlab', 'onedl', 'search', 'deploy', 'report', 'dev'}
     assert promised <= set(setup_arguments['extras_require'])
+
+
+def test_the_console_script_is_there(setup_arguments):
+    (script,) = setup_arguments['entry_points']['console_scripts']
+    name, _, place = script.partition('=')
+    module, _, function = place.partition(':')
+    assert name == 'ean-mm' and callable(getattr(import_module(module), function))

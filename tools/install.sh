@@ -12,6 +12,13 @@
 # (default ~/.cache/ean-mm).
 set -euo pipefail
 
+case ${1:-} in
+  -h | --help)
+    sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
+    exit
+    ;;
+esac
+
 fail() {
   echo "install: $1" >&2
   exit 1
