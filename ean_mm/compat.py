@@ -1,5 +1,6 @@
 """Versions of PyTorch and of the toolboxes: what was tested, what they need today."""
 
+import contextlib
 import importlib
 import sys
 import warnings
@@ -13,24 +14,24 @@ from mmengine.utils import digit_version
 
 from ean_mm.version import __version__
 
-# What the test suite passes on, by import name: the packages of OpenMMLab, and those of
-# their continuation, whose distributions are called onedl-*.
+# What the test suite passes on, by import name: OpenMMLab's packages, and those of
+# their continuation, which have the same import names.
 TESTED = {
     'openmmlab': {
-        'torch': '2.11.0',
-        'mmengine': '0.10.7',
-        'mmcv': '2.1.0',
-        'mmpretrain': '1.2.0',
-        'mmdet': '3.3.0',
-        'mmseg': '1.2.2',
+        'torch': 'torch==2.11.0',
+        'mmengine': 'mmengine==0.10.7',
+        'mmcv': 'mmcv==2.1.0',
+        'mmpretrain': 'mmpretrain==1.2.0',
+        'mmdet': 'mmdet==3.3.0',
+        'mmseg': 'mmsegmentation==1.2.2',
     },
     'onedl': {
-        'torch': '2.11.0',
-        'mmengine': '0.10.12',
-        'mmcv': '2.3.6',
-        'mmpretrain': '1.3.6',
-        'mmdet': '3.5.1',
-        'mmseg': '1.4.2',
+        'torch': 'torch==2.11.0',
+        'mmengine': 'onedl-mmengine==0.10.12',
+        'mmcv': 'onedl-mmcv==2.3.6',
+        'mmpretrain': 'onedl-mmpretrain==1.3.6',
+        'mmdet': 'onedl-mmdetection==3.5.1',
+        'mmseg': 'onedl-mmsegmentation==1.4.2',
     },
 }
 
@@ -51,14 +52,16 @@ def untested(versions: Mapping[str, str]) -> Dict[str, str]:
         Of each package whose major or minor version is another one, the version that
         was tested, in the stack that has most in common with ``versions``.
     """
-    others = [
-        {
-            name: stack[name]
-            for name, version in versions.items()
-            if version.split('.')[:2] != stack[name].split('.')[:2]
-        }
-        for stack in TESTED.values()
-    ]
+    others = []
+    for stack in TESTED.values():
+        tested = {name: stack[name].partition('==')[2] for name in versions}
+        others.append(
+            {
+                name: version
+                for name, version in tested.items()
+                if version.split('.')[:2] != versions[name].split('.')[:2]
+            }
+        )
     return min(others, key=len)
 
 
@@ -91,13 +94,12 @@ def import_toolbox(name: str) -> ModuleType:
             one line says what goes together.
     """
     try:
-        return importlib.import_module(name)
+        # The onedl packages print that data sets of theirs are not there.
+        with contextlib.redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
     except AssertionError as error:
         # mmpretrain, mmdet and mmseg assert versions, and the first imports the second.
-        together = ' or '.join(
-            ' '.join(f'{package} {version}' for package, version in stack.items())
-            for stack in TESTED.values()
-        )
+        together = ', or '.join(' '.join(stack.values()) for stack in TESTED.values())
         raise ImportError(
             f'{name} does not import: {error} These go together: {together}'
         ) from None

@@ -14,7 +14,9 @@ _LOCATIONS = [
     for part in ('datasets', 'engine', 'evaluation', 'models', 'visualization')
 ]
 
-import_toolbox('mmpretrain.models')  # here, so that what it asserts is one line
+# Here, so that what they assert is one line and what they print is no output of ours.
+import_toolbox('mmpretrain.models')
+import_toolbox('mmpretrain.datasets')
 for _parent in vars(import_toolbox('mmpretrain.registry')).copy().values():
     if isinstance(_parent, Registry) and _parent.parent is not None:
         Registry(_parent.name, parent=_parent, scope='ean_mm', locations=_LOCATIONS)
@@ -22,3 +24,5 @@ for _parent in vars(import_toolbox('mmpretrain.registry')).copy().values():
 # mmengine finds configs by the name of a package. The name of a module does as
 # well, and leads to the right folder where that of an editable installation would not.
 MODULE2PACKAGE['ean_mm'] = 'ean_mm.version'
+# In the onedl packages this is mmsegmentation, which is not the name of theirs.
+MODULE2PACKAGE['mmseg'] = 'mmseg'

@@ -58,7 +58,7 @@ def test_info_says_which_version_is_not_tested(shell, monkeypatch):
 
 
 def test_info_goes_on_without_a_toolbox(shell, monkeypatch):
-    monkeypatch.setitem(TESTED['openmmlab'], 'mmrotate', '1.0')
+    monkeypatch.setitem(TESTED['openmmlab'], 'mmrotate', 'mmrotate==1.0.0')
     status, output, _ = shell('info')
     assert status == 0
     (line,) = [line for line in output.splitlines() if line.startswith('mmrotate')]
