@@ -56,7 +56,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     try:
         args = _parser().parse_args(argv)
         return args.run(args)
-    except EANError as error:
+    except (EANError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
 

@@ -1,5 +1,6 @@
 """``python -m ean_mm``, and what the tools answer to --help."""
 
+import io
 import json
 import subprocess
 from pathlib import Path
@@ -159,3 +160,13 @@ def test_every_script_answers_to_help(root, name):
         ['bash', root / f'tools/{name}.sh', '--help'], capture_output=True, text=True
     )
     assert result.returncode == 0 and f'tools/{name}.sh' in result.stdout
+
+
+def test_an_output_that_cannot_be_written_is_status_2(capsys, monkeypatch):
+    class FullDisk(io.StringIO):
+        def write(self, text):
+            raise OSError('No space left on device')
+
+    monkeypatch.setattr('sys.stdout', FullDisk())
+    assert main(['mask', 'show', '10-011']) == 2
+    assert capsys.readouterr().err == 'error: No space left on device\n'
