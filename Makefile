@@ -1,12 +1,16 @@
-# make install | demo | test | test-slow | lint | docs        VENV=.venv, PYTHON=python3
-VENV ?= .venv
+# make install | demo | test | test-slow | test-onedl | lint | docs
+#   STACK=openmmlab   whose toolboxes: OpenMMLab's, or onedl, their continuation
+#   VENV=.venv        the environment, .venv-onedl for the other stack
+#   PYTHON=python3    from 3.10 to 3.12, for a new environment
+STACK ?= openmmlab
+VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
 PYTHON ?= python3
 BIN = $(VENV)/bin
 
-.PHONY: install demo test test-slow lint format docs docs-serve
+.PHONY: install demo test test-slow test-onedl lint format docs docs-serve
 
 install:
-	@PYTHON="$(PYTHON)" tools/install.sh "$(abspath $(VENV))"
+	@PYTHON="$(PYTHON)" STACK="$(STACK)" tools/install.sh "$(abspath $(VENV))"
 
 demo: install
 	@$(BIN)/python -W ignore tools/demo.py $(ARGS)
@@ -17,9 +21,13 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+test-onedl:
+	@$(MAKE) test STACK=onedl
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: install
 	$(BIN)/ruff check --fix .

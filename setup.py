@@ -14,8 +14,10 @@ def requirements(name):
     return [line for line in lines if line and not line.startswith('#')]
 
 
-# mmdet 3.3 and mmsegmentation 1.2 refuse mmcv 2.2
-MMPRETRAIN = ['mmengine>=0.10', 'mmcv>=2.0,<2.2', 'mmpretrain>=1.2', 'ftfy', 'regex']
+# mmcv is not in the files because it has no wheel for today's PyTorch: tools/install.sh
+# compiles it. mmdet 3.3 and mmsegmentation 1.2 refuse 2.2.
+OPENMMLAB = ['mmcv>=2.0,<2.2', *requirements('openmmlab')]
+OPTIONAL = ('search', 'deploy', 'report', 'visualization')
 
 setup(
     name='ean_mm',
@@ -28,23 +30,23 @@ setup(
     packages=find_packages(include=['ean_mm', 'ean_mm.*']),
     package_data={
         # .mim links to what mim and mmengine look for inside of an installed package
-        'ean_mm': ['masks/*.json', '.mim/model-index.yml']
+        'ean_mm': ['py.typed', 'masks/*.json', '.mim/model-index.yml']
         + [f'.mim/{part}/**/*' for part in ('configs', 'tools')]
     },
     exclude_package_data={'': ['*.pyc']},
     install_requires=requirements('runtime'),
+    entry_points={'console_scripts': ['ean-mm=ean_mm.__main__:main']},
     extras_require={
-        'openmmlab': requirements('openmmlab'),
-        'mmpretrain': MMPRETRAIN,
-        'mmdet': [*MMPRETRAIN, 'mmdet>=3.3'],
-        'mmseg': [*MMPRETRAIN, 'mmsegmentation>=1.2'],
-        'search': requirements('search'),
-        'deploy': requirements('deploy'),
-        'visualization': requirements('visualization'),
-        'dev': [
-            line
-            for name in ('search', 'deploy', 'visualization', 'dev')
-            for line in requirements(name)
+        # one of two: their packages have the same import names
+        'openmmlab': OPENMMLAB,
+        'onedl': ['onedl-mmcv==2.3.*', *requirements('onedl')],
+        # for a single toolbox
+        'mmpretrain': [
+            each for each in OPENMMLAB if each[:5] not in ('mmdet', 'mmseg')
         ],
+        'mmdet': [each for each in OPENMMLAB if not each.startswith('mmseg')],
+        'mmseg': [each for each in OPENMMLAB if not each.startswith('mmdet')],
+        **{name: requirements(name) for name in OPTIONAL},
+        'dev': [line for name in (*OPTIONAL, 'dev') for line in requirements(name)],
     },
 )

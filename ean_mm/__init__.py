@@ -8,7 +8,7 @@ bare names resolve from the scopes of mmpretrain, mmdet and mmseg alike:
 
 from ean_mm import checkpoints as _checkpoints  # noqa: F401  (how mmengine loads)
 from ean_mm import registry as _registry  # noqa: F401  (defines the scope ean_mm)
-from ean_mm.compat import allow_mmengine_checkpoints
+from ean_mm.compat import allow_mmengine_checkpoints, warn_of_untested_versions
 from ean_mm.datasets import DigitsDataset, HeldOutSplit
 from ean_mm.errors import EANError
 from ean_mm.hooks import EANSearchHook, MaskHook, RichProgressHook, SupernetHook
@@ -29,6 +29,7 @@ from ean_mm.search import RLController
 from ean_mm.version import __version__
 
 allow_mmengine_checkpoints()
+warn_of_untested_versions()
 
 __all__ = [
     'CBAMAttention',

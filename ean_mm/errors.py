@@ -5,7 +5,8 @@ class EANError(ValueError):
     """A mistake that the user can mend.
 
     Its message is one line that says what is wrong and how to mend it; the command
-    line tools print that line instead of a traceback and exit with status 1.
+    line tools print that line instead of a traceback and exit with status 1, and
+    ``python -m ean_mm`` with 2.
     """
 
 

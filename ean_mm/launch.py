@@ -14,6 +14,7 @@ from mmengine.registry import DATASETS
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from ean_mm.checkpoints import read_checkpoint
+from ean_mm.compat import TESTED, import_toolbox
 from ean_mm.errors import EANError, one_line
 
 # Read by PyTorch at its first allocation on the CPU, and used on Linux only. Without
@@ -92,7 +93,8 @@ def load_config(path: str, options: Optional[dict], data_root: Optional[str]) ->
         data_root: Folder to read every data set from, None to keep the config's.
 
     Raises:
-        ValueError: There is no such file, or it is no config.
+        ValueError: There is no such file, it is no config, or its toolbox does not
+            import.
     """
     if '::' not in path and not Path(path).is_file():
         raise EANError(f'there is no config file {path}')
@@ -102,6 +104,11 @@ def load_config(path: str, options: Optional[dict], data_root: Optional[str]) ->
             cfg.merge_from_dict(options)
     except Exception as error:  # a config is a program of its author's
         raise EANError(f'config {path} cannot be read: {one_line(error)}') from error
+    if cfg.get('default_scope') in TESTED['openmmlab']:
+        try:
+            import_toolbox(cfg.default_scope)
+        except ImportError as error:
+            raise EANError(f'config {path} cannot be used: {error}') from error
     for loader in LOADERS:
         collate = (cfg.get(loader) or {}).get('collate_fn')
         if isinstance(collate, dict):

@@ -224,7 +224,7 @@ class Mask:
     def __str__(self) -> str:
         return '-'.join(''.join(map(str, stage)) for stage in self.stages)
 
-    def __reduce__(self):
+    def __reduce__(self) -> Tuple[Any, ...]:
         return Mask, (self.bits, self.stage_blocks, dict(self.info))
 
     def to_file(self, path: Union[str, Path], **info: Any) -> None:

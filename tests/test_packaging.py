@@ -1,16 +1,22 @@
 """Configs and tools are found from outside of the checkout."""
 
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 
 import pytest
 import yaml
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
+from packaging.requirements import Requirement
+
+TOOLBOX_EXTRAS = {'openmmlab', 'onedl', 'mmpretrain', 'mmdet', 'mmseg'}
 
 INHERIT = """
 _base_ = 'ean_mm::ean/{name}.py'
@@ -77,6 +83,7 @@ def test_the_wheel_works_from_another_folder(root, tmp_path):
         archive.extractall(target)
         names = set(archive.namelist())
     assert not [name for name in names if name.endswith(('.pyc', '.pth'))]
+    assert 'ean_mm/py.typed' in names
     for folder in ('configs', 'tools'):
         tracked = {f'ean_mm/.mim/{name}' for name in files.stdout.split('\0')
                    if name.startswith(f'{folder}/')}  # fmt: skip
@@ -107,3 +114,39 @@ def test_the_wheel_works_from_another_folder(root, tmp_path):
         text=True)  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert (tmp_path / 'elsewhere/work_dirs/own/epoch_1.pth').is_file()
+
+
+@pytest.fixture(scope='session')
+def setup_arguments(root):
+    """What setup.py hands to setuptools."""
+    with pytest.MonkeyPatch.context() as patch:
+        arguments = {}
+        patch.setattr('setuptools.setup', lambda **kwargs: arguments.update(kwargs))
+        runpy.run_path(str(root / 'setup.py'))
+    return arguments
+
+
+def test_installing_replaces_no_toolbox(setup_arguments):
+    for requirement in map(Requirement, setup_arguments['install_requires']):
+        assert requirement.name in {'numpy', 'rich', 'scikit-learn'}
+        assert not requirement.specifier
+
+
+def test_only_extras_with_its_name_bring_a_toolbox(setup_arguments):
+    for name, lines in setup_arguments['extras_require'].items():
+        brings = {Requirement(line).name for line in lines}
+        toolboxes = {each for each in brings if re.match('onedl-|mm|torch', each)}
+        assert bool(toolboxes) == (name in TOOLBOX_EXTRAS), name
+        assert all(each.startswith('onedl-') == (name == 'onedl') for each in toolboxes)
+
+
+def test_the_extras(setup_arguments):
+    promised = {'openmmlab', 'onedl', 'search', 'deploy', 'report', 'dev'}
+    assert promised <= set(setup_arguments['extras_require'])
+
+
+def test_the_console_script_is_there(setup_arguments):
+    (script,) = setup_arguments['entry_points']['console_scripts']
+    name, _, place = script.partition('=')
+    module, _, function = place.partition(':')
+    assert name == 'ean-mm' and callable(getattr(import_module(module), function))

@@ -3,7 +3,9 @@
 # On several machines, set NNODES, NODE_RANK, MASTER_ADDR and PORT on each. With
 # MAX_RESTARTS above 0 a run whose process dies goes on from its last checkpoint and step.
 set -euo pipefail
-[ $# -ge 2 ] || { echo "usage: tools/dist_train.sh CONFIG NUM_PROCESSES [ARGS...]" >&2; exit 2; }
+usage="usage: tools/dist_train.sh CONFIG NUM_PROCESSES [ARGS...]"
+case ${1:-} in -h | --help) echo "$usage" && exit ;; esac
+[ $# -ge 2 ] || { echo "$usage" >&2; exit 2; }
 config=$1 processes=$2
 shift 2
 exec python -m torch.distributed.run \

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Sets up the environment that EAN-MM is developed and demonstrated in.
 #
-#   tools/install.sh [VENV]        default: .venv in this checkout
+#   [STACK=onedl] tools/install.sh [VENV]        default: .venv in this checkout
+#
+# The toolboxes are OpenMMLab's, or with STACK=onedl their continuation, the onedl-*
+# packages, by default in .venv-onedl: the two have the same import names.
 #
 # Safe to run again: what is there already is kept, a torch, torchvision or mmcv of
 # the user's own included. mmcv has no wheel for this torch, so it is compiled once
@@ -9,17 +12,29 @@
 # (default ~/.cache/ean-mm).
 set -euo pipefail
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-venv=${1:-$root/.venv}
-cache=${EAN_MM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ean-mm}
-python=${PYTHON:-python3}
-log=$venv/install.log
-started=$SECONDS
+case ${1:-} in
+  -h | --help)
+    sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
+    exit
+    ;;
+esac
 
 fail() {
   echo "install: $1" >&2
   exit 1
 }
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+case ${STACK:=openmmlab} in
+  openmmlab) mmcv=mmcv mmcv_version=2.1.0 other=onedl-mmcv default=.venv ;;
+  onedl) mmcv=onedl-mmcv mmcv_version=2.3.6 other=mmcv default=.venv-onedl ;;
+  *) fail "there is no stack '$STACK'; use STACK=openmmlab or STACK=onedl" ;;
+esac
+venv=${1:-$root/$default}
+cache=${EAN_MM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ean-mm}
+python=${PYTHON:-python3}
+log=$venv/install.log
+started=$SECONDS
 
 # step LABEL EXPECTED_TIME COMMAND...: run quietly, say how long it took
 step() {
@@ -43,7 +58,7 @@ command -v "$python" >/dev/null || fail "no '$python' on the PATH; name one: mak
 "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' ||
   fail "$("$python" --version) is not supported; name a Python from 3.10 to 3.12: make install PYTHON=python3.11"
 
-echo "Setting up EAN-MM in $venv"
+echo "Setting up EAN-MM with the $STACK toolboxes in $venv"
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
   # An interpreter that already has torch lends it to the new environment.
   inherit=()
@@ -57,7 +72,7 @@ fi
 : >>"$log"
 
 stamp=$(cd "$root" && cat setup.py requirements/*.txt tools/install.sh | sha256sum | cut -d' ' -f1)
-if [ "$(cat "$venv/.ean-mm-installed" 2>/dev/null)" = "$stamp $root" ]; then
+if [ "$(cat "$venv/.ean-mm-installed" 2>/dev/null)" = "$stamp $STACK $root" ]; then
   echo "  everything is in place already"
   exit 0
 fi
@@ -75,33 +90,36 @@ else
 fi
 printf 'torch==%s\ntorchvision==%s\n' "$(version torch)" "$(version torchvision)" >"$constraints"
 
-if has mmcv; then
-  echo "  keeping mmcv $(version mmcv)"
+if version "$other" >/dev/null 2>&1; then
+  fail "$venv has $other, which does not go together with $mmcv; name another environment: make install STACK=$STACK VENV=/path/to/env"
+elif has mmcv; then
+  echo "  keeping $mmcv $(version "$mmcv")"
 else
-  wheels=$cache/mmcv-$("$venv/bin/python" -c \
+  wheels=$cache/$mmcv-$("$venv/bin/python" -c \
     'import sys, platform, torch; print(f"cp{sys.version_info[0]}{sys.version_info[1]}-torch{torch.__version__}-{platform.machine()}")')
-  if ! ls "$wheels"/mmcv-2.1.0-*.whl >/dev/null 2>&1; then
+  wheel=${mmcv//-/_}-$mmcv_version
+  if ! ls "$wheels/$wheel"-*.whl >/dev/null 2>&1; then
     mkdir -p "$wheels"
     building=$(mktemp -d "$wheels/building.XXXXXX")
     trap 'rm -rf "$building"' EXIT
     # Without debug symbols it compiles in half the time.
-    step "mmcv 2.1.0, compiled (once a machine)" "10 min on 2 cores" \
+    step "$mmcv $mmcv_version, compiled (once a machine)" "10 min on 2 cores" \
       env CFLAGS="${CFLAGS:-} -g0" MMCV_WITH_OPS=1 MAX_JOBS="${MAX_JOBS:-$(nproc)}" "$venv/bin/python" -m pip wheel \
-      --no-deps --no-build-isolation --no-cache-dir -w "$building" mmcv==2.1.0
-    mv "$building"/mmcv-2.1.0-*.whl "$wheels/"
+      --no-deps --no-build-isolation --no-cache-dir -w "$building" "$mmcv==$mmcv_version"
+    mv "$building/$wheel"-*.whl "$wheels/"
   fi
-  step "mmcv 2.1.0" "15 s" pip install -c "$constraints" "$wheels"/mmcv-2.1.0-*.whl
+  step "$mmcv $mmcv_version" "15 s" pip install -c "$constraints" "$wheels/$wheel"-*.whl
 fi
 
-step "OpenMMLab toolboxes" "1 min" \
-  pip install --no-build-isolation -c "$constraints" -r "$root/requirements/openmmlab.txt"
+step "toolboxes" "1 min" \
+  pip install --no-build-isolation -c "$constraints" -r "$root/requirements/$STACK.txt"
 step "EAN-MM and its development tools" "30 s" \
-  pip install --no-build-isolation -c "$constraints" -e "$root" -r "$root/requirements/search.txt" -r "$root/requirements/deploy.txt" -r "$root/requirements/dev.txt"
+  pip install --no-build-isolation -c "$constraints" -e "$root" -r "$root/requirements/search.txt" -r "$root/requirements/deploy.txt" -r "$root/requirements/report.txt" -r "$root/requirements/dev.txt"
 
 # Another OpenCV, which grad-cam asks for, would overwrite that of mmcv.
 step "Grad-CAM" "10 s" \
   pip install --no-build-isolation --no-deps -r "$root/requirements/visualization.txt"
 
 "$venv/bin/python" -c 'import ean_mm' >>"$log" 2>&1 || fail "ean_mm does not import; see $log"
-echo "$stamp $root" >"$venv/.ean-mm-installed"
+echo "$stamp $STACK $root" >"$venv/.ean-mm-installed"
 echo "Ready after $((SECONDS - started)) s: $venv"

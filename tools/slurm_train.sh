@@ -2,7 +2,9 @@
 # Train on a Slurm cluster: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [ARGS...]
 # GPUS (8), GPUS_PER_NODE (8), CPUS_PER_TASK (5) and SRUN_ARGS come from the environment.
 set -euo pipefail
-[ $# -ge 3 ] || { echo "usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [ARGS...]" >&2; exit 2; }
+usage="usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [ARGS...]"
+case ${1:-} in -h | --help) echo "$usage" && exit ;; esac
+[ $# -ge 3 ] || { echo "$usage" >&2; exit 2; }
 partition=$1 job_name=$2 config=$3
 shift 3
 gpus=${GPUS:-8}

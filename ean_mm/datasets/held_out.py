@@ -47,10 +47,10 @@ class HeldOutSplit:
         except (FileNotFoundError, RuntimeError) as error:
             raise EANError(f'the data set to split is not there: {error}') from error
         rng = np.random.default_rng(seed)
-        if num_per_class is not None:
-            chosen = _choose_per_class(self.dataset, num_per_class, rng)
-        else:
+        if num_images is not None:
             chosen = _choose(np.arange(len(self.dataset)), num_images, rng, 'data set')
+        elif num_per_class is not None:
+            chosen = _choose_per_class(self.dataset, num_per_class, rng)
         if not held_out:
             chosen = np.setdiff1d(np.arange(len(self.dataset)), chosen)
         self.indices: List[int] = sorted(chosen.tolist())

@@ -252,7 +252,8 @@ def ranking_block(
     accuracies = table.trained(results)
     trained = {mask: statistics.fmean(values) for mask, values in accuracies.items()}
     choices = (0, calibration_batches)
-    lines, columns = [], {batches: [] for batches in choices}
+    lines = []
+    columns: Dict[int, List[float]] = {batches: [] for batches in choices}
     num_masks = set()
     for search in table.searches():
         cells = [f'seed {search.seed}']

@@ -181,8 +181,8 @@ class NetworkReport:
                     )
                     for column in COLUMNS
                 ]
-                plugged = {read_mask(row['mask']).num_connections for row in rows}
-                plugged = ', '.join(map(str, sorted(plugged)))
+                counts = {read_mask(row['mask']).num_connections for row in rows}
+                plugged = ', '.join(map(str, sorted(counts)))
                 lines.append([attention, variant, str(len(rows)), *cells, plugged])
         head = ['attention', 'variant', 'networks', '%', 'parameters', 'plugged blocks']
         return markdown_table(head, lines)

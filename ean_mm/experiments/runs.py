@@ -221,7 +221,9 @@ class Table:
         self, network: str, attention: str, variant: str, seed: int, mask: str
     ) -> Config:
         task, searches = self.networks[network], variant == SEARCH
-        cfg = _load(task.search if searches else task.config, self._data_root)
+        source = task.search if searches else task.config
+        assert source is not None  # no search, no run of one
+        cfg = _load(source, self._data_root)
         epochs = self.protocol.epochs
         if searches:
             epochs = self.protocol.supernet_epochs

@@ -52,7 +52,7 @@ class RichProgressHook(Hook):
         self.progress.start()
 
     def _update(self, completed: int, facts: str = '') -> None:
-        if self.progress is not None:
+        if self.progress is not None and self.task is not None:
             self.progress.update(self.task, completed=completed, facts=facts)
 
     def _stop(self) -> None:

@@ -234,6 +234,7 @@ class EANSearchHook(Hook):
         """Write one mask file for each masked module."""
         files = []
         facts = search.space.describe()
+        costs = {} if self.reward.cost is None else {self.reward.cost: best.cost}
         for name, mask in search.space.split(best.bits).items():
             path = Path(runner.work_dir) / f'mask_{name}.json'
             files.append(path)
@@ -244,7 +245,7 @@ class EANSearchHook(Hook):
                     attention=facts[name]['attention'],
                     reward=round(best.reward, 4),
                     accuracy=round(best.metric, 4),
-                    **({} if best.cost is None else {self.reward.cost: best.cost}),
+                    **costs,
                     found_by=dict(
                         searcher=type(search.searcher).__name__,
                         settings=search.searcher.describe(),

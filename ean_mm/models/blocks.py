@@ -3,6 +3,7 @@
 from typing import Any, Optional, Sequence, Tuple
 
 import torch
+from mmengine.model import BaseModule
 from mmpretrain.models.backbones.resnet import BasicBlock, Bottleneck, ResLayer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -20,7 +21,7 @@ from ean_mm.models.packed_conv import PackedConv2d, pack_convolutions
 HOOKS = ('forward', 'forward_pre', 'backward', 'backward_pre')
 
 
-class AttentionBlock:
+class AttentionBlock(BaseModule):
     """Mixin for a residual block that takes its attention as an argument.
 
     ``relu(attention(residual(x)) + shortcut(x))``: attention acts on the residual
@@ -84,6 +85,7 @@ class AttentionBlock:
             residual = self.drop_path(residual)
             add = residual.add_ if inplace else residual.add
             return self.relu(add(shortcut)), state
+        assert isinstance(attention, GateAttention)
         if inplace and hidden is None and self._inverts(attention, residual):
             residual, average = PooledMap.apply(residual)
             gate, state = attention.advance(average, state)
@@ -148,6 +150,7 @@ class AttentionBlock:
             shortcut = shortcut.clone()
         if attention is None:
             return last.add_relu(hidden, operands, shortcut), state
+        assert isinstance(attention, GateAttention)
         gate, state = attention.advance(hidden, state)
         return last.gated_add_relu(hidden, gate, shortcut), state
 
@@ -172,7 +175,7 @@ class AttentionBlock:
             of the output and the state after this block.
         """
 
-        def inner_forward(x, state):
+        def inner_forward(x: Tensor, state: Any) -> Tuple[Tensor, Any]:
             residual, shortcut = self.residual(x), self.shortcut(x)
             return self.merge(residual, shortcut, attention, state)
 
@@ -214,12 +217,11 @@ class EANBottleneck(AttentionBlock, Bottleneck):
 
     def switch_to_deploy(self, attention: Optional[nn.Module]) -> Optional[nn.Module]:
         attention = super().switch_to_deploy(attention)
-        if attention is not None and self.fused and self._fuses(attention):
-            moved = attention.before(self.conv3)
-            if moved is not None:
-                self.gates_early = True
-                return moved
-        return attention
+        if not (self.fused and isinstance(attention, GateAttention)):
+            return attention
+        moved = attention.before(self.conv3) if self._fuses(attention) else None
+        self.gates_early = moved is not None
+        return attention if moved is None else moved
 
 
 class AttentionStage:
@@ -228,7 +230,7 @@ class AttentionStage:
     def forward(
         self,
         x: Tensor,
-        attentions: Optional[Sequence[nn.Module]] = None,
+        attentions: Optional[Sequence[Optional[nn.Module]]] = None,
         bits: Sequence[int] = (),
         shared: bool = True,
     ) -> Tensor:
@@ -245,8 +247,9 @@ class AttentionStage:
             The output ``(N, C, H', W')`` of the last block.
         """
         if attentions is None or not any(bits):
-            attentions = bits = [None] * len(self)
-        state, owner = None, None
+            attentions, bits = [None] * len(self), [0] * len(self)
+        state: Any = None
+        owner: Any = None
         for block, attention, bit in zip(self, attentions, bits):
             # What a block returned is only the next one's, unless a hook has seen it.
             overwrite = owner is not None and not (
@@ -271,7 +274,7 @@ class EANStage(AttentionStage, ResLayer):
         **kwargs: See mmpretrain's ``ResLayer``.
     """
 
-    def __init__(self, contract_dilation: bool = False, **kwargs) -> None:
+    def __init__(self, contract_dilation: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         dilation = kwargs.get('dilation', 1)
         if contract_dilation and dilation > 1:

@@ -1,6 +1,6 @@
 """ResNet with one shared attention module a stage and a mask of where it is plugged."""
 
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, Optional, Tuple, Type, Union
 
 from mmengine.registry import MODELS
 from mmpretrain.models.backbones.resnet import ResNet
@@ -8,7 +8,7 @@ from mmpretrain.models.backbones.resnet_cifar import ResNet_CIFAR
 from torch import Tensor
 
 from ean_mm.errors import EANError
-from ean_mm.models.blocks import EANBasicBlock, EANBottleneck, EANStage
+from ean_mm.models.blocks import AttentionBlock, EANBasicBlock, EANBottleneck, EANStage
 from ean_mm.models.masked_backbone import MaskedBackbone
 
 
@@ -52,7 +52,7 @@ class EANResNet(MaskedBackbone, ResNet):
         9
     """
 
-    arch_settings = {
+    arch_settings: Dict[int, Tuple[Type[AttentionBlock], Tuple[int, ...]]] = {
         18: (EANBasicBlock, (2, 2, 2, 2)),
         34: (EANBasicBlock, (3, 4, 6, 3)),
         50: (EANBottleneck, (3, 4, 6, 3)),
@@ -72,7 +72,7 @@ class EANResNet(MaskedBackbone, ResNet):
         deploy: Union[bool, str] = False,
         pretrained: Optional[str] = None,
         zero_init_residual: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if depth not in self.arch_settings:
             raise EANError(
@@ -88,7 +88,7 @@ class EANResNet(MaskedBackbone, ResNet):
         super().__init__(depth, zero_init_residual=zero_init_residual, **kwargs)
         self._plug_in(attention, mask, share, freeze_attention, deploy)
 
-    def make_res_layer(self, **kwargs) -> EANStage:
+    def make_res_layer(self, **kwargs: Any) -> EANStage:
         return EANStage(contract_dilation=self.contract_dilation, **kwargs)
 
     def forward_stem(self, x: Tensor) -> Tensor:
@@ -113,7 +113,9 @@ class EANResNet(MaskedBackbone, ResNet):
                 outs.append(x)
         return tuple(outs)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+    def _load_from_state_dict(
+        self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         """Load, reading the layers that mmseg and mmdet number differently."""
 
         def rename(layers: str, new_names: Dict[str, str]) -> None:
@@ -174,7 +176,7 @@ class EANResNetCIFAR(EANResNet, ResNet_CIFAR):
         strides: Tuple[int, ...] = (1, 2, 2),
         dilations: Tuple[int, ...] = (1, 1, 1),
         out_indices: Tuple[int, ...] = (2,),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             depth,

@@ -1,14 +1,15 @@
 """What a masked backbone and a masked neck have in common."""
 
 import copy
-from typing import Any
+from typing import Any, Dict
 
 from mmengine.logging import print_log
+from mmengine.model import BaseModule
 
 from ean_mm.mask import Mask
 
 
-class MaskedModule:
+class MaskedModule(BaseModule):
     """Mixin for an mmengine ``BaseModule`` with attention and a mask of its places.
 
     The module has ``stage_blocks``, ``network`` (its name in mask files), ``attention``
@@ -60,7 +61,9 @@ class MaskedModule:
         """
         self._attention_may_be_missing = True
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+    def _load_from_state_dict(
+        self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         if self._attention_may_be_missing:
             self._attention_may_be_missing = False
             start = {

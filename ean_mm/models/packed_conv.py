@@ -38,17 +38,20 @@ class PackedConv2d(nn.Conv2d):
     """
 
     def __init__(self, conv: nn.Conv2d, relu: bool = False) -> None:
+        geometry: Dict[str, Any] = dict(
+            kernel_size=conv.kernel_size,
+            stride=conv.stride,
+            padding=conv.padding,
+            dilation=conv.dilation,
+        )
         super().__init__(
             conv.in_channels,
             conv.out_channels,
-            conv.kernel_size,
-            conv.stride,
-            conv.padding,
-            conv.dilation,
-            conv.groups,
-            conv.bias is not None,
-            conv.padding_mode,
+            groups=conv.groups,
+            bias=conv.bias is not None,
+            padding_mode=conv.padding_mode,
             device='meta',
+            **geometry,
         )
         self.weight, self.bias = conv.weight, conv.bias
         self.train(conv.training)
@@ -188,7 +191,7 @@ def has_operators() -> bool:
         return False
     conv = nn.Conv2d(16, 16, 1)
     nn.init.constant_(conv.weight, -0.25)
-    nn.init.constant_(conv.bias, 1.0)
+    nn.init.constant_(conv.bias, 1.0)  # type: ignore[arg-type]
     x = torch.ones(1, 16, 4, 4).contiguous(memory_format=torch.channels_last)
     try:
         layer = PackedConv2d(conv)

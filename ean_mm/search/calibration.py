@@ -30,7 +30,7 @@ class BNCalibration:
     def __init__(self, model: nn.Module, batches: Sequence[Any]) -> None:
         self.model = unwrapped(model)
         self.batches = batches
-        self.layers: List[nn.Module] = [
+        self.layers: List[Any] = [
             layer
             for layer in self.model.modules()
             if isinstance(layer, _BatchNorm) and layer.track_running_stats
@@ -78,8 +78,9 @@ def draw_batches(dataloader: DataLoader, number: int, seed: int = 0) -> List[Any
     """
     if number == 0:
         return []
-    dataset = dataloader.dataset
-    batch_size = dataloader.batch_size or dataloader.batch_sampler.batch_size
+    dataset: Any = dataloader.dataset
+    sampler: Any = dataloader.batch_sampler
+    batch_size = dataloader.batch_size or sampler.batch_size
     with _seeded(seed):
         indices = torch.randperm(len(dataset))[: number * batch_size].tolist()
         return list(

@@ -6,7 +6,7 @@ and the authors' code for what the paper leaves open.
 
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import AbstractSet, Any, Dict, Iterator, List, Optional, Sequence
+from typing import AbstractSet, Any, Dict, Iterator, List, Optional, Sequence, Union
 
 import torch
 from mmengine.registry import TASK_UTILS
@@ -169,7 +169,7 @@ class RLController:
             if tuple(draw) not in known:
                 return tuple(draw)
         while mask in known:  # the policy has settled: walk away at random
-            mask = _flip(mask, torch.randint(self.num_bits, ()).item())
+            mask = _flip(mask, int(torch.randint(self.num_bits, ())))
         return mask
 
     def _flips(self) -> List[Bits]:
@@ -181,7 +181,7 @@ class RLController:
         start = (1 - self.settings.polish) * self.settings.num_steps
         if not self.settings.polish or self.step < start or not self._rewards:
             return []
-        best = max(self._rewards, key=self._rewards.get)
+        best = max(self._rewards, key=self._rewards.__getitem__)
         doubt = (self.policy.probabilities() - torch.tensor(best)).abs()
         bits = doubt.argsort(descending=True, stable=True).tolist()
         flips = [_flip(best, bit) for bit in bits]
@@ -212,14 +212,14 @@ class RLController:
             self.step += 1
             return {}
         actions = torch.tensor(masks)  # (M, L)
-        rewards = torch.tensor(rewards, dtype=torch.float32)  # (M,)
+        values = torch.tensor(rewards, dtype=torch.float32)  # (M,)
 
         curiosity = self.curiosity.bonus(actions) if settings.curiosity else 0.0
-        returns = rewards + curiosity
+        returns = values + curiosity
         baseline = 0.0
         if settings.baseline:
             baseline = self.baseline.update(returns.mean().item())
-        baselines = baseline
+        baselines: Union[float, Tensor] = baseline
         if settings.leave_one_out and len(masks) > 1:  # a single one has no others
             baselines = leave_one_out(returns)
         advantages = (returns - baselines).unsqueeze(1)  # (M, 1)
@@ -230,7 +230,7 @@ class RLController:
 
         if settings.replay:
             probs = log_prob.detach().exp()
-            self.replay_buffer.store(Transition(actions, rewards, probs))
+            self.replay_buffer.store(Transition(actions, values, probs))
             if self.step >= settings.replay_start:
                 self._replay(baseline)
         self.step += 1

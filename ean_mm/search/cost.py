@@ -17,7 +17,7 @@ from ean_mm.search.space import SearchSpace, count_parameters
 
 REPEATS = 20
 
-Call = Tuple[nn.Module, Tuple[Any, ...]]
+Call = Tuple[Any, Tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def measure_cost(
 def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
     """Time every block of the deployed network with its attention and without."""
 
-    def deployed(bit: int) -> Tuple[nn.Module, SearchSpace]:
+    def deployed(bit: int) -> Tuple[Any, SearchSpace]:
         network = copy.deepcopy(model)
         space = SearchSpace(network)
         space.apply([bit] * space.num_bits)
@@ -123,7 +123,7 @@ def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
 
 
 def _record(
-    model: nn.Module, owner: nn.Module, modules: Iterable[nn.Module], data: Any
+    model: Any, owner: Any, modules: Iterable[nn.Module], data: Any
 ) -> List[Call]:
     """Run the model; return the calls of modules of a masked one, one for each bit."""
     calls: List[Call] = []
@@ -157,7 +157,7 @@ def _record_calls(
     ]
 
 
-def _attention_modules(module: nn.Module) -> List[nn.Module]:
+def _attention_modules(module: Any) -> List[nn.Module]:
     """List a masked module's attention, shared or one a block."""
     return [
         attention

@@ -6,7 +6,7 @@ import json
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Sized, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -74,7 +74,7 @@ class MaskEvaluator:
         self.evaluator = evaluator
         self.calibration = calibration
         self.fp16 = fp16
-        self.dataset = dataloader.dataset
+        self.dataset: Any = dataloader.dataset
         require_images(self.dataset)
         if hasattr(self.dataset, 'metainfo'):
             evaluator.dataset_meta = self.dataset.metainfo
@@ -124,14 +124,15 @@ class MaskEvaluator:
 
         Returns None if the model turns out not to allow that.
         """
+        assert self.backbone is not None
         self.model.eval()
         backbone = self.space.modules[self.backbone]
         tree = PrefixTree(backbone, self._cache, self.work)
         evaluators = {bits: _fresh(self.evaluator) for bits in masks}
         groups: Dict[Bits, List[Bits]] = {}  # by the backbone's mask
         for bits in evaluators:
-            mask = self.space.split(bits)[self.backbone]
-            groups.setdefault(mask.bits, []).append(bits)
+            own = self.space.split(bits)[self.backbone]
+            groups.setdefault(own.bits, []).append(bits)
         self._cache.begin_pass(list(groups), len(self.batches))
         for number, batch in enumerate(self.batches):
             data = self.model.data_preprocessor(batch, False)
@@ -164,6 +165,7 @@ class MaskEvaluator:
 
     def _probe(self, data: Any) -> Optional[str]:
         """Run the model once and see whether its backbone can be run ahead of it."""
+        assert self.backbone is not None
         backbone = self.space.modules[self.backbone]
         forward, calls = backbone.forward, []
 
@@ -234,7 +236,7 @@ def _fresh(evaluator: Evaluator) -> Evaluator:
     return evaluator
 
 
-def require_images(dataset: Sized) -> None:
+def require_images(dataset: Any) -> None:
     """Refuse an empty reward set."""
     if len(dataset) == 0:
         raise EANError(

@@ -42,8 +42,8 @@ def compute_metrics(
             parts = gathered if owner == rank else parts
         own: Dict[str, float] = {}
         if rank < len(chunk):
-            for metric, packed in zip(chunk[rank].metrics, zip(*parts)):
-                results = interleave([unpack(part) for part in packed])[:size]
+            for metric, of_ranks in zip(chunk[rank].metrics, zip(*parts)):
+                results = interleave([unpack(part) for part in of_ranks])[:size]
                 own.update(_named(metric, metric.compute_metrics(results)))
         metrics += all_gather_object(own)[: len(chunk)]
     return metrics

@@ -3,7 +3,17 @@
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Collection,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+)
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +108,7 @@ class ActivationCache:
         self._in_use: Set[Bits] = set()
         self._num_batches = 1
 
-    def begin_pass(self, masks: Sequence[Bits], num_batches: int) -> None:
+    def begin_pass(self, masks: Collection[Bits], num_batches: int) -> None:
         """Protect the entries that the pass starts from."""
         self._num_batches = num_batches
         self._in_use = {
@@ -160,11 +170,11 @@ class PrefixTree:
         work: Where to count block evaluations.
     """
 
-    def __init__(self, backbone: nn.Module, cache: ActivationCache, work: Work) -> None:
+    def __init__(self, backbone: Any, cache: ActivationCache, work: Work) -> None:
         self.backbone = backbone
         self.cache = cache
         self.work = work
-        self.blocks: List[Tuple[nn.Module, Any, int]] = []
+        self.blocks: List[Tuple[Any, Any, int]] = []
         for stage, blocks in enumerate(backbone.stages):
             attentions = backbone.block_attentions(stage)
             self.blocks += [
@@ -188,7 +198,7 @@ class PrefixTree:
 
     @torch.no_grad()
     def features(
-        self, x: Tensor, masks: Sequence[Bits], batch: int
+        self, x: Tensor, masks: Collection[Bits], batch: int
     ) -> Iterator[Tuple[Bits, Tuple[Tensor, ...]]]:
         """Yield each mask with the features under it.
 
@@ -208,9 +218,9 @@ class PrefixTree:
                 node = self._finish(branches.pop(), batch)
             yield node.masks[0], node.features
 
-    def _roots(self, x: Tensor, masks: Sequence[Bits], batch: int) -> List[_Node]:
+    def _roots(self, x: Tensor, masks: Collection[Bits], batch: int) -> List[_Node]:
         """Group the masks by the deepest activation that is known for them."""
-        groups: Dict[Bits, List[Bits]] = {}
+        groups: Dict[Optional[Bits], List[Bits]] = {}
         for mask in masks:
             known = (
                 mask[:position]
@@ -220,12 +230,13 @@ class PrefixTree:
             groups.setdefault(next(known, None), []).append(mask)
         roots = []
         for prefix, group in groups.items():
-            if prefix is None:
+            node = None if prefix is None else self.cache.get(prefix, batch)
+            if node is None:
                 x = self.backbone.forward_stem(x)
                 node = _Node(tuple(group), 0, x, None, ())
                 self.cache.put((), batch, node)
             else:
-                node = self.cache.get(prefix, batch)._replace(masks=tuple(group))
+                node = node._replace(masks=tuple(group))
                 self.work.cache_hits += len(node.x) * len(group)
             roots.append(node)
         return roots
@@ -237,7 +248,7 @@ class PrefixTree:
         residual, shortcut = block.residual(node.x), block.shortcut(node.x)
         self.work.blocks += len(node.x)
         self.work.block_seconds += time.perf_counter() - started
-        branches = []
+        branches: List[_Branch] = []
         for bit in (1, 0):
             masks = tuple(mask for mask in node.masks if mask[node.position] == bit)
             if masks:

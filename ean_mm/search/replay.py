@@ -39,7 +39,7 @@ class ReplayBuffer:
 
     def sample(self) -> Transition:
         """Draw a stored step, each with the same probability."""
-        return self.transitions[torch.randint(len(self.transitions), ()).item()]
+        return self.transitions[int(torch.randint(len(self.transitions), ()))]
 
     def __len__(self) -> int:
         return len(self.transitions)

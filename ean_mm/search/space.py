@@ -12,12 +12,12 @@ from ean_mm.mask import Mask
 Bits = Tuple[int, ...]
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> Any:
     """Return the model inside a wrapper for distributed training."""
     return model.module if is_model_wrapper(model) else model
 
 
-def masked_modules(model: nn.Module) -> Dict[str, nn.Module]:
+def masked_modules(model: nn.Module) -> Dict[str, Any]:
     """Find the modules that have a mask and attention to plug in.
 
     Every module with ``set_mask`` and ``stage_blocks`` whose ``attention`` is not None

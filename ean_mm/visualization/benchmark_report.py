@@ -188,7 +188,7 @@ def draw(result: Dict[str, Any]) -> Figure:
 
 def _draw_bar(ax: Axes, y: float, record: Record, color: str) -> Artist:
     low, high = record['rti_interval']
-    bar = ax.barh(y, record['rti'], 0.9, color=color)
+    (bar,) = ax.barh(y, record['rti'], 0.9, color=color)
     ax.plot([low, high], [y, y], color=INK, lw=1)
     ax.annotate(
         f'{record["rti"]:+.1f}',

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ MASKS_IN_TABLE = 10
 BIT_STRING = re.compile(r'[01]+(-[01]+)*')
 
 # Text from files is no mathematics, and the same search gives the same page.
-DRAWING = {'text.parse_math': False, 'svg.hashsalt': 'ean_mm', 'font.size': 10}
+DRAWING: Any = {'text.parse_math': False, 'svg.hashsalt': 'ean_mm', 'font.size': 10}
 
 STYLE = """
 :root { color-scheme: light; }
@@ -190,7 +190,7 @@ def read_search(work_dir: Path) -> Search:
     if finished:
         first = next(iter(files))
         found_by = _entry(files[first].info, 'found_by')
-        space = {name: mask.info for name, mask in files.items()}
+        space = {name: dict(mask.info) for name, mask in files.items()}
         settings = settings or _entry(found_by, 'settings')
         dates['mask file written'] = _date(work_dir / f'mask_{first}.json')
     return Search(
@@ -313,7 +313,7 @@ def _probabilities_section(search: Search) -> str:
 def _trade_off_section(search: Search) -> str:
     label = 'chosen mask' if search.finished else 'best mask so far'
     if search.cost is None:
-        costs = [mask.num_connections for mask in search.drawn]
+        costs: List[Any] = [mask.num_connections for mask in search.drawn]
         cost_label = f'blocks with attention (of {search.num_blocks})'
     else:
         costs, cost_label = [mask.cost for mask in search.drawn], f'{search.cost}, %'
@@ -378,7 +378,7 @@ def _facts_section(search: Search) -> str:
 
 def _facts(search: Search) -> List[Tuple[str, str]]:
     """Name what the files say about the run; what they do not say is left out."""
-    facts = []
+    facts: List[Tuple[str, Any]] = []
     for name, blocks in search.stage_blocks.items():
         described = search.space.get(name, {})
         attention = dict(_entry(described, 'attention'))
@@ -562,7 +562,7 @@ def _parse(text: Any) -> Dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _entry(content: Dict[str, Any], key: str) -> Dict[str, Any]:
+def _entry(content: Mapping[str, Any], key: str) -> Dict[str, Any]:
     """An entry that should be a dict, as a dict."""
     value = content.get(key)
     return value if isinstance(value, dict) else {}

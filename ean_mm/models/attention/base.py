@@ -11,13 +11,15 @@ of the same shape. Two optional abilities are known to the backbones:
 """
 
 import copy
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Tuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ean_mm.errors import EANError
+
+M = TypeVar('M', bound=nn.Module)
 
 IDENTITY_LOGIT = 5.0
 """Logit of the gate under ``init='identity'``: sigmoid(5) = 0.993."""
@@ -59,7 +61,7 @@ class GateAttention(nn.Module):
         self.channels = channels
         self.init = init
 
-    def gate(self, x: Tensor) -> Tensor:
+    def gate(self, x: Tensor, *state: Any) -> Any:
         """Return the gate for ``x`` of shape ``(N, C, H, W)``.
 
         Its shape is ``(N, C or 1, H or 1, W or 1)``, or ``(N, G, H or 1, W or 1)`` for
@@ -133,7 +135,7 @@ def compose(conv: nn.Conv2d, linear: nn.Linear) -> nn.Linear:
     return composed
 
 
-def with_layers(attention: nn.Module, **layers: nn.Module) -> nn.Module:
+def with_layers(attention: M, **layers: nn.Module) -> M:
     """Copy a module with some of its layers replaced and the others in common."""
     changed = copy.copy(attention)
     for name, value in vars(attention).items():

@@ -1,7 +1,7 @@
 """Build an attention module from its config."""
 
 import inspect
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
@@ -13,7 +13,7 @@ CHANNEL_ARGUMENTS = ('channels', 'in_channels', 'dim')
 """Names under which attention modules take their number of channels."""
 
 
-def build_attention(cfg: Dict[str, Any], channels: int) -> nn.Module:
+def build_attention(cfg: Optional[Dict[str, Any]], channels: int) -> nn.Module:
     """Build a registered attention module for feature maps of ``channels`` channels.
 
     The module may be one of this package's or any ``nn.Module`` in a registry that

@@ -55,7 +55,7 @@ class CBAMAttention(GateAttention):
             nn.init.zeros_(self.fc2.weight)
             nn.init.constant_(self.fc2.bias, IDENTITY_LOGIT / 2)  # it is added twice
             nn.init.zeros_(self.conv.weight)
-            nn.init.constant_(self.conv.bias, IDENTITY_LOGIT)
+            nn.init.constant_(self.conv.bias, IDENTITY_LOGIT)  # type: ignore[arg-type]
 
     def _mlp(self, pooled: Tensor) -> Tensor:
         return self.fc2(self.fc1(pooled.to(self.fc1.weight.dtype)).relu())

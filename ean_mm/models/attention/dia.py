@@ -1,6 +1,6 @@
 """DIANet: Dense-and-Implicit Attention, AAAI 2020 (https://arxiv.org/abs/1905.10671)."""
 
-from typing import Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 from mmengine.registry import MODELS
@@ -42,8 +42,8 @@ class DIAAttention(GateAttention):
     def __init__(self, channels: int, ratio: int = 20, init: str = 'default') -> None:
         super().__init__(channels, init)
         hidden = bottleneck_width(channels, ratio)
-        self.w_ih = self._bottleneck(channels, hidden)
-        self.w_hh = self._bottleneck(channels, hidden)
+        self.w_ih: Any = self._bottleneck(channels, hidden)
+        self.w_hh: Any = self._bottleneck(channels, hidden)
         if init == 'identity':
             self.initial_cell = nn.Parameter(torch.empty(channels))
         self.register_buffer('initial_gates', None)  # of a deployed network

@@ -56,7 +56,7 @@ class ECAAttention(GateAttention):
 
     def reset_parameters(self) -> None:
         self.conv.reset_parameters()
-        if self.init == 'identity':
+        if self.conv.bias is not None:  # init='identity'
             nn.init.zeros_(self.conv.weight)
             nn.init.constant_(self.conv.bias, IDENTITY_LOGIT)
 
