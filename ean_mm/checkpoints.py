@@ -61,9 +61,8 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
 def _load_url(url: str, *args: Any, **kwargs: Any) -> Any:
     """Stand in for PyTorch's, which executes what it has downloaded by default."""
     try:
-        return torch.hub.load_state_dict_from_url(
-            url, *args, weights_only=True, **kwargs
-        )
+        kwargs['weights_only'] = True
+        return torch.hub.load_state_dict_from_url(url, *args, **kwargs)
     except (UnpicklingError, RuntimeError) as error:
         raise _refusal(url, error) from error
 

@@ -136,7 +136,7 @@ class _Array(np.ndarray):
             raise ValueError('an array of the checkpoint lacks a part')
         super().__setstate__((version, shape, dtype.dtype, fortran_order, content))
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> Any:
         return self.view(np.ndarray).__reduce__()
 
 
@@ -155,8 +155,8 @@ class _HistoryBuffer(HistoryBuffer):
         logs, counts = (
             np.array(state[f'_{kind}_history']) for kind in ('log', 'count')
         )
+        HistoryBuffer.__init__(self, logs, counts, int(state['max_length']))
         self.__class__ = HistoryBuffer
-        self.__init__(logs, counts, int(state['max_length']))
 
 
 def _no_attribute(owner: Any, name: str) -> None:
@@ -170,7 +170,7 @@ def allow_mmengine_checkpoints() -> None:
     weights. Nothing here lets a checkpoint run code: what it names is not what it
     gets, but a stand-in that only takes data, and checks it.
     """
-    stand_ins = {
+    stand_ins: Dict[str, Any] = {
         'builtins.getattr': _no_attribute,
         'mmengine.logging.history_buffer.HistoryBuffer': _HistoryBuffer,
         'numpy.dtype': _Dtype,

@@ -389,24 +389,25 @@ def _bits_of(
 ) -> Optional[List[int]]:
     """Bits of a flat or nested list, or of one decimal a stage; None if it is none."""
     nested = [value for value in values if isinstance(value, list)]
-    if not nested and _are_bits(values, sum(stage_blocks)):
-        return list(map(int, values))
+    codes = [value for value in values if isinstance(value, int)]
+    if not nested and _are_bits(codes, sum(stage_blocks)):
+        return list(map(int, codes))
     if len(values) != len(stage_blocks):
         return None
     if not nested:  # one decimal a stage
         if any(
             code < 0 or code.bit_length() > num_blocks
-            for code, num_blocks in zip(values, stage_blocks)
+            for code, num_blocks in zip(codes, stage_blocks)
         ):
             return None
         return [
             int(bit)
-            for code, num_blocks in zip(values, stage_blocks)
+            for code, num_blocks in zip(codes, stage_blocks)
             for bit in format(int(code), f'0{num_blocks}b')
         ]
-    if len(nested) != len(values) or not all(map(_are_bits, values, stage_blocks)):
+    if codes or not all(map(_are_bits, nested, stage_blocks)):
         return None
-    return [int(bit) for stage in values for bit in stage]
+    return [int(bit) for stage in nested for bit in stage]
 
 
 def _find_file(text: Any) -> Optional[Path]:

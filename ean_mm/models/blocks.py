@@ -224,7 +224,7 @@ class EANBottleneck(AttentionBlock, Bottleneck):
         return attention if moved is None else moved
 
 
-class AttentionStage:
+class AttentionStage(nn.Sequential):
     """Mixin for a sequence of blocks that take their attention as an argument."""
 
     def forward(
@@ -278,7 +278,7 @@ class EANStage(AttentionStage, ResLayer):
         super().__init__(**kwargs)
         dilation = kwargs.get('dilation', 1)
         if contract_dilation and dilation > 1:
-            first = self[0]
-            conv = first.conv2 if isinstance(first, Bottleneck) else first.conv1
+            first: Any = self[0]
+            conv: Any = first.conv2 if isinstance(first, Bottleneck) else first.conv1
             first.dilation = dilation // 2
             conv.dilation = conv.padding = (dilation // 2,) * 2

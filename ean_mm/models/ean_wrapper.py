@@ -65,20 +65,20 @@ class EANWrapper(MaskedBackbone, BaseModule):
         deploy: Union[bool, str] = False,
         pretrained: Optional[str] = None,
         init_cfg: Any = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if kwargs:
             raise EANError(
                 f'EANWrapper takes no {", ".join(kwargs)}; what is for the backbone '
                 'goes into backbone=dict(...)'
             )
-        inner = _build(backbone, pretrained, init_cfg)
+        inner: Any = _build(backbone, pretrained, init_cfg)
         for stage in (getattr(inner, name) for name in inner.res_layers):
             try:
                 give_place(stage)
             except EANError as error:
                 raise EANError(f'{_unfit(inner)}: {error}') from error
-        self.__class__ = extended(type(self), type(inner))
+        self.__class__ = extended(type(self), type(inner))  # type: ignore[arg-type]
         self.__dict__ = vars(inner)
         self.stage_blocks = tuple(map(len, self.stages))
         self._plug_in(attention, mask, share, freeze_attention, deploy)

@@ -6,8 +6,9 @@ keeps its code, its parameters and their names.
 
 import types
 from functools import cache, partial
-from typing import Any, Callable, Optional, Tuple, Type
+from typing import Any, Callable, Optional, Tuple
 
+from mmengine.model import BaseModule
 from mmpretrain.models.backbones.resnet import BasicBlock, Bottleneck
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -17,13 +18,15 @@ from ean_mm.models.attention import GateAttention, attend
 from ean_mm.models.blocks import AttentionStage, EANBasicBlock, EANBottleneck
 
 
-class GuestBlock:
+class GuestBlock(BaseModule):
     """Mixin for a residual block whose own ``forward`` runs it.
 
     The toolboxes' blocks reach their norm layers through properties that look the layer
     up, so that one may have been folded into a convolution. While attention is plugged
     in, the property of the last one gives the layer followed by the attention.
     """
+
+    with_cp: bool
 
     depth: int
     """number of the last norm layer, and of the convolution before it"""
@@ -60,9 +63,10 @@ class GuestBlock:
     ) -> Tuple[Tensor, Any]:
         """Run the block's own code, without its checkpointing."""
         states = [state]
+        attend_to: Any = attention
 
         def followed(norm: nn.Module, x: Tensor) -> Tensor:
-            y, after = attend(attention, norm(x), states[-1])
+            y, after = attend(attend_to, norm(x), states[-1])
             states.append(after)
             # The block adds the shortcut in place, to what a user's attention may have
             # kept for its backward pass.
@@ -116,11 +120,11 @@ class GuestStage(AttentionStage):
 
     plugged: Tuple[Any, ...] = ()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(x, *self.plugged)
 
 
-def give_place(stage: nn.Module) -> None:
+def give_place(stage: nn.Sequential) -> None:
     """Give the blocks of a stage, and the stage, their places for attention.
 
     Where mmpretrain's own code runs a block, ours takes its place, which computes the
@@ -132,7 +136,8 @@ def give_place(stage: nn.Module) -> None:
     if type(stage).forward is not nn.Sequential.forward:
         raise EANError(f'{type(stage).__name__} is no sequence of residual blocks')
     for block in stage:
-        kind = type(block)
+        kind: Any = type(block)
+        mixin: Any
         if kind.forward is BasicBlock.forward:
             mixin = EANBasicBlock
         elif kind.forward is Bottleneck.forward:
@@ -148,11 +153,11 @@ def give_place(stage: nn.Module) -> None:
         else:
             raise EANError(f'{kind.__name__} has no last norm layer norm2 or norm3')
         block.__class__ = extended(mixin, kind)
-    stage.__class__ = extended(GuestStage, type(stage))
+    stage.__class__ = extended(GuestStage, type(stage))  # type: ignore[arg-type]
 
 
 @cache
-def extended(mixin: Type, kind: Type) -> Type:
+def extended(mixin: Any, kind: Any) -> Any:
     """Make a class of a mixin and a class, with the name of the latter."""
 
     def reduce(self: Any, protocol: int) -> Tuple:
@@ -164,7 +169,7 @@ def extended(mixin: Type, kind: Type) -> Type:
     )
 
 
-def _restore(mixin: Type, kind: Type) -> Any:
+def _restore(mixin: Any, kind: Any) -> Any:
     """Make an object to copy or unpickle into; no module has its class by name."""
     cls = extended(mixin, kind)
     return cls.__new__(cls)

@@ -60,7 +60,7 @@ class MaskedBackbone(MaskedModule):
         return nn.ModuleList(build_attention(self.attention, channels) for _ in stage)
 
     @property
-    def stages(self) -> List[nn.Sequential]:
+    def stages(self) -> List[Any]:
         """The network's stages."""
         return [getattr(self, name) for name in self.res_layers]
 
@@ -73,7 +73,7 @@ class MaskedBackbone(MaskedModule):
         """The attention module of each block of a stage, None for a plain network."""
         if not self.attentions:
             return None
-        attention = self.attentions[stage]
+        attention: Any = self.attentions[stage]
         if self.share == 'stage' and not self.deployed:
             return [attention] * self.stage_blocks[stage]
         return list(attention)
@@ -163,7 +163,9 @@ class MaskedBackbone(MaskedModule):
             self.attentions.train(mode)  # norm_eval has put their norm layers to eval
         return self
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+    def _load_from_state_dict(
+        self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         if self.deployed and f'{prefix}layer1.0.bn1.running_mean' in state_dict:
             raise EANError(
                 f'the weights for {self.network} are not deployed and the network is; '

@@ -105,13 +105,15 @@ def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
 
     plain, _ = deployed(0)
     network, space = deployed(1)
-    functions = [lambda: plain._run_forward(data, mode='tensor')]
+    functions: List[Callable[[], Any]] = [
+        partial(plain._run_forward, data, mode='tensor')
+    ]
     for module in space.modules.values():
         in_blocks = hasattr(module, 'switch_to_deploy')
         if in_blocks:
             modules = [block for stage in module.stages for block in stage]
         else:
-            modules = set(_attention_modules(module))
+            modules = list(set(_attention_modules(module)))
         for timed, args in _record(network, module, modules, data):
             functions.append(partial(timed, *args))
             functions.append(partial(timed, args[0]) if in_blocks else lambda: None)
