@@ -32,8 +32,9 @@ TWO_STAGES = dict(
     base_channels=16, stem_channels=16, num_stages=2, strides=(1, 2), dilations=(1, 1),
     out_indices=(0, 1))  # fmt: skip
 REGNET = dict(
-    arch=dict(w0=8, wa=8.0, wm=2.0, group_w=8, depth=6, bot_mul=1.0),
-    stem_channels=8, base_channels=8, out_indices=(0, 1, 2, 3))  # fmt: skip
+    arch=dict(w0=16, wa=16.0, wm=2.0, group_w=8, depth=6, bot_mul=1.0),
+    stem_channels=8, base_channels=8, strides=(1, 2, 1, 1),
+    out_indices=(0, 1, 2, 3))  # fmt: skip
 BACKBONES = {
     'mmpretrain.ResNet': dict(depth=18, **SMALL),
     'mmpretrain.ResNeXt': dict(depth=50, groups=4, **TWO_STAGES),
@@ -525,7 +526,7 @@ def test_it_learns_digits(name, wrapped_digits, build_runner):
     cfg.model.backbone.mask = [[1] + [0] * (n - 1) for n in wrap(name).stage_blocks]
     cfg.model.backbone.backbone.norm_eval = False
     cfg.custom_hooks = [dict(type='MaskHook')]
-    cfg.train_cfg.update(max_epochs=6, val_interval=6)
+    cfg.train_cfg.update(max_epochs=10, val_interval=10)
     runner = build_runner(cfg)
     runner.train()
     losses, _ = runner.message_hub.get_scalar('train/loss').data
