@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Iterator, Union
 
+from mmengine.fileio import LocalBackend, register_backend
+
 
 @contextmanager
 def atomic_write(path: Union[str, Path]) -> Iterator[BinaryIO]:
@@ -27,6 +29,28 @@ def atomic_write(path: Union[str, Path]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say of what file
         raise
+
+
+def remove_unfinished(folder: Union[str, Path]) -> None:
+    """Remove the temporary files of processes killed while they wrote to a folder."""
+    for temporary in Path(folder).glob('.*.????????.tmp'):
+        temporary.unlink(missing_ok=True)
+
+
+@register_backend('atomic', force=True)
+class AtomicBackend(LocalBackend):
+    """Local files that mmengine writes with :func:`atomic_write`."""
+
+    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+        with atomic_write(filepath) as file:
+            file.write(obj)
+
+    def put_text(
+        self, obj: str, filepath: Union[str, Path], encoding: str = 'utf-8'
+    ) -> None:
+        self.put(obj.encode(encoding), filepath)
