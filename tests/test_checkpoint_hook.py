@@ -18,9 +18,9 @@ from ean_mm.launch import explain_errors, set_resume, use_safe_checkpoints
 
 @pytest.fixture
 def cfg(digits_config):
-    """A supernet of two epochs, of six iterations with random crops each."""
+    """A supernet of two validated epochs, of six iterations with random crops each."""
     digits_config.custom_hooks = [dict(type='MaskHook'), dict(type='SupernetHook')]
-    digits_config.train_cfg.max_epochs = 2
+    digits_config.train_cfg.update(max_epochs=2, val_interval=1)
     digits_config.train_dataloader.batch_size = 256
     return digits_config
 

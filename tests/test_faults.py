@@ -32,7 +32,7 @@ def config(digits_config, tmp_path):
     cfg = digits_config
     cfg.custom_imports.imports = ['ean_mm', 'recording']
     cfg.custom_hooks.append(dict(type='RecordMasksHook'))
-    cfg.train_cfg.max_epochs = EPOCHS
+    cfg.train_cfg.update(max_epochs=EPOCHS, val_interval=1)
     cfg.default_hooks.checkpoint.update(max_keep_ckpts=1, save_best='accuracy/top1')
     return dump(cfg, tmp_path / 'supernet.py')
 
