@@ -1,11 +1,13 @@
 """Files that are either there as a whole or not at all."""
 
+import io
 import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Iterator, Union
+from typing import Any, BinaryIO, Iterator, Union
 
+import torch
 from mmengine.fileio import LocalBackend, register_backend
 
 
@@ -34,6 +36,15 @@ def atomic_write(path: Union[str, Path]) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say of what file
         raise
+
+
+def atomic_save(content: Any, path: Union[str, Path]) -> None:
+    """Save tensors, as :func:`torch.save` does."""
+    # It would hide a full disk behind an error of its own.
+    memory = io.BytesIO()
+    torch.save(content, memory)
+    with atomic_write(path) as file:
+        file.write(memory.getbuffer())
 
 
 def remove_unfinished(folder: Union[str, Path]) -> None:

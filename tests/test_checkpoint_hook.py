@@ -47,13 +47,16 @@ def assert_same_weights(one, other):
     [dict(), dict(num_workers=2), dict(num_workers=2, persistent_workers=True)],
     ids=['none', 'two', 'persistent'],
 )
-def test_a_resumed_training_equals_an_undisturbed_one(cfg, build_runner, workers):
+def test_a_resumed_training_equals_an_undisturbed_one(
+    cfg, build_runner, capsys, workers
+):
     cfg.train_dataloader.update(workers)
     cfg.model.backbone.update(drop_path_rate=0.2)
     cfg.randomness.seed = None  # the checkpoint has it
     through = train(build_runner, cfg)
     resumed = resume(build_runner, cfg, f'{cfg.work_dir}/epoch_1.pth')
     assert resumed.seed == through.seed
+    assert 'another' not in capsys.readouterr().out
     assert_same_weights(resumed, through)
 
 
@@ -66,9 +69,8 @@ def test_a_training_by_iterations_is_resumed_exactly(cfg, build_runner):
     assert_same_weights(resumed, through)
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-def test_every_epoch_draws_other_random_numbers(cfg, build_runner, workers):
-    cfg.train_dataloader.num_workers = workers
+def test_workers_draw_other_random_numbers_in_every_epoch(cfg, build_runner):
+    cfg.train_dataloader.num_workers = 2
     cfg.train_dataloader.sampler.shuffle = False
     runner, crops = build_runner(cfg), []
 
@@ -149,28 +151,24 @@ def test_a_validation_that_a_kill_cut_off_is_done_again(cfg, build_runner):
     assert list(work_dir.glob('best_*')) == [best]
 
 
-@pytest.mark.parametrize('left', ['nothing', 'half', 'all but a byte'])
-def test_a_damaged_last_checkpoint_is_passed_over(cfg, build_runner, capsys, left):
-    through = train(build_runner, cfg)
+def test_a_damaged_last_checkpoint_is_passed_over(cfg, build_runner, capsys):
+    train(build_runner, cfg)
     last = Path(cfg.work_dir, 'epoch_2.pth')
     content = last.read_bytes()
     middle = len(content) // 2
-    if left == 'all but a byte':
-        damaged = bytearray(content)
-        damaged[middle] ^= 1
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    for damaged in (b'', content[:middle], content[:-1], flipped):
         last.write_bytes(damaged)
-    else:
-        last.write_bytes(content[: {'nothing': 0, 'half': middle}[left]])
-    capsys.readouterr()
-    resumed = resume(build_runner, cfg)
-    (warning,) = [
-        line
-        for line in capsys.readouterr().out.splitlines()
-        if line.startswith('warning: ')
-    ]
-    assert str(last) in warning
-    assert warning.endswith(f'going on from {cfg.work_dir}/epoch_1.pth')
-    assert_same_weights(resumed, through)
+        capsys.readouterr()
+        set_resume(cfg, 'auto')
+        assert cfg.load_from == f'{cfg.work_dir}/epoch_1.pth'
+        out = capsys.readouterr().out
+        (warning,) = [line for line in out.splitlines() if 'warning' in line]
+        assert warning.startswith(f'warning: checkpoint {last} is damaged')
+        assert warning.endswith(f'going on from {cfg.load_from}')
+    last.unlink()
+    set_resume(cfg, 'auto')
+    assert cfg.load_from == f'{cfg.work_dir}/epoch_1.pth'
 
 
 def test_without_a_whole_checkpoint_resuming_is_refused(cfg, tmp_path):
@@ -187,7 +185,7 @@ def test_without_a_whole_checkpoint_resuming_is_refused(cfg, tmp_path):
     [
         (lambda cfg: cfg.randomness.update(seed=1), 'seed 0 and this config has 1'),
         (lambda cfg: cfg.model.backbone.update(attention=None), 'weights differ'),
-        (lambda cfg: cfg.model.backbone.update(depth=26), 'weights differ'),
+        (lambda cfg: cfg.model.backbone.update(depth=32), 'weights differ'),
     ],
     ids=['seed', 'attention', 'depth'],
 )
@@ -203,13 +201,10 @@ def test_another_run_is_not_resumed(cfg, build_runner, change, reason):
 
 def test_a_changed_config_is_resumed_with_a_warning(cfg, build_runner, capsys):
     train(build_runner, cfg)
-    capsys.readouterr()
-    resume(build_runner, cfg, f'{cfg.work_dir}/epoch_1.pth')
-    assert 'neither' not in capsys.readouterr().err
     cfg.optim_wrapper.optimizer.lr = 0.5
     cfg.train_dataloader.batch_size = 512
     resume(build_runner, cfg, f'{cfg.work_dir}/epoch_1.pth')
-    assert 'another train_dataloader, optim_wrapper than' in capsys.readouterr().err
+    assert 'another train_dataloader, optim_wrapper than' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

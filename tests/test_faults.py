@@ -188,9 +188,10 @@ def test_one_of_two_processes_killed_in_training_and_search(
     cfg.custom_imports.imports = ['ean_mm', 'recording']
     cfg.train_cfg.max_epochs = 3
     cfg.train_dataloader.batch_size = 128
-    undisturbed = dump(cfg, tmp_path / 'undisturbed.py')
+    undisturbed = dump(cfg, tmp_path / 'supernet.py')
     cfg.custom_hooks.append(dict(type='DieHook', folder=str(tmp_path)))
-    config = dump(cfg, tmp_path / 'killed.py')
+    (tmp_path / 'killed').mkdir()
+    config = dump(cfg, tmp_path / 'killed/supernet.py')
     through = tmp_path / 'through'
     status, output = distributed(root, undisturbed, through)
     assert status == 0, output[-3000:]
