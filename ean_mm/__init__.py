@@ -11,7 +11,13 @@ from ean_mm import registry as _registry  # noqa: F401  (defines the scope ean_m
 from ean_mm.compat import allow_mmengine_checkpoints, warn_of_untested_versions
 from ean_mm.datasets import DigitsDataset, HeldOutSplit
 from ean_mm.errors import EANError
-from ean_mm.hooks import EANSearchHook, MaskHook, RichProgressHook, SupernetHook
+from ean_mm.hooks import (
+    EANSearchHook,
+    MaskHook,
+    RichProgressHook,
+    SafeCheckpointHook,
+    SupernetHook,
+)
 from ean_mm.mask import Mask
 from ean_mm.models import (
     CBAMAttention,
@@ -49,6 +55,7 @@ __all__ = [
     'SEAttention',
     'SGEAttention',
     'SPAAttention',
+    'SafeCheckpointHook',
     'SharedAttentionNeck',
     'SupernetHook',
     '__version__',

@@ -1,10 +1,14 @@
 """Files that are either there as a whole or not at all."""
 
+import io
 import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Iterator, Union
+from typing import Any, BinaryIO, Iterator, Union
+
+import torch
+from mmengine.fileio import LocalBackend, register_backend
 
 
 @contextmanager
@@ -27,6 +31,37 @@ def atomic_write(path: Union[str, Path]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say of what file
         raise
+
+
+def atomic_save(content: Any, path: Union[str, Path]) -> None:
+    """Save tensors, as :func:`torch.save` does."""
+    # It would hide a full disk behind an error of its own.
+    memory = io.BytesIO()
+    torch.save(content, memory)
+    with atomic_write(path) as file:
+        file.write(memory.getbuffer())
+
+
+def remove_unfinished(folder: Union[str, Path]) -> None:
+    """Remove the temporary files of processes killed while they wrote to a folder."""
+    for temporary in Path(folder).glob('.*.????????.tmp'):
+        temporary.unlink(missing_ok=True)
+
+
+@register_backend('atomic', force=True)
+class AtomicBackend(LocalBackend):
+    """Local files that mmengine writes with :func:`atomic_write`."""
+
+    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+        with atomic_write(filepath) as file:
+            file.write(obj)
+
+    def put_text(
+        self, obj: str, filepath: Union[str, Path], encoding: str = 'utf-8'
+    ) -> None:
+        self.put(obj.encode(encoding), filepath)

@@ -1,14 +1,18 @@
 """What the command line tools do to a config before the Runner gets it."""
 
 import argparse
+import errno
 import gc
+import logging
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.hooks import CheckpointHook
 from mmengine.hub import get_config
 from mmengine.registry import DATASETS
 from mmengine.runner.checkpoint import find_latest_checkpoint
@@ -22,13 +26,37 @@ from ean_mm.errors import EANError, one_line
 # one machine filling 128 MB took 91 ms without and 30 ms with them.
 os.environ.setdefault('THP_MEM_ALLOC_ENABLE', '1')
 
+# What the user can mend, and how; any other OSError may be a bug of ours.
+MENDS = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        'make room and run it again; what was saved is whole, and tools/train.py goes '
+        'on from it with --resume',
+    ),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST),
+        'change its permissions, or name another place (of what a run writes with '
+        '--work-dir, of its data with --data-root)',
+    ),
+}
+
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def explain_errors(main: Callable[[], None]) -> None:
-    """Run a tool; end with one line and status 1 on a mistake of the user's."""
+    """Run a tool; end with one line and status 1 on a mistake of the user's.
+
+    A full disk and a folder that cannot be written to are such, too.
+    """
+    # The log on a full disk would print a traceback for every line that it loses.
+    logging.raiseExceptions = False
     try:
         main()
+    except OSError as error:
+        if error.errno not in MENDS:
+            raise
+        place = '' if error.filename is None else f'{error.filename}: '
+        sys.exit(f'error: {place}{error.strerror}; {MENDS[error.errno]}')
     except EANError as error:
         # mmengine's registries wrap an error once for every module being built.
         innermost = error
@@ -81,6 +109,7 @@ def read_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
     add_hook(cfg, 'MaskHook')
+    use_safe_checkpoints(cfg)
     return cfg
 
 
@@ -143,18 +172,31 @@ def add_hook(cfg: Config, kind: str) -> None:
         cfg.custom_hooks = [*hooks, dict(type=kind)]
 
 
+def use_safe_checkpoints(cfg: Config) -> None:
+    """Let ours take the place of mmengine's checkpoint hook.
+
+    The bases of mmdet and mmseg name mmengine's.
+    """
+    hooks = cfg.get('default_hooks') or {}
+    checkpoint = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
+    if checkpoint and checkpoint['type'] in ('CheckpointHook', CheckpointHook):
+        checkpoint['type'] = 'SafeCheckpointHook'
+    cfg.default_hooks = hooks
+
+
 def set_resume(cfg: Config, resume: Optional[str]) -> None:
     """Resume training and the search.
 
     Args:
         cfg: Config with its ``work_dir``.
-        resume: Path of a checkpoint, ``'auto'`` for the latest one in the work dir,
-            None not to resume, except where torchrun has restarted the processes
-            (``--max-restarts``). If there is none to resume from, ``load_from`` still
-            counts, and a stored search goes on.
+        resume: Path of a checkpoint, ``'auto'`` for the latest one in the work dir
+            that is whole, None not to resume, except where torchrun has restarted the
+            processes (``--max-restarts``). If there is none to resume from,
+            ``load_from`` still counts, and a stored search goes on.
 
     Raises:
-        ValueError: The checkpoint does not hold a training run.
+        ValueError: The checkpoint does not hold a training run, or none of them is
+            whole.
     """
     restarts = os.environ.get('TORCHELASTIC_RESTART_COUNT')
     if resume is None and restarts == '0' and os.environ.get('RANK') == '0':
@@ -168,19 +210,61 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
         if hook.get('type') == 'EANSearchHook':
             hook['resume'] = True
     if resume == 'auto':
-        resume = find_latest_checkpoint(cfg.work_dir)
+        resume = _latest_whole_checkpoint(cfg.work_dir)
     if resume is None:
         source = cfg.get('load_from') or 'initial weights'
         print(f'no checkpoint to resume from in {cfg.work_dir}; starting from {source}')
         return
-    content = read_checkpoint(resume)
+    meta = _read_training_run(resume)['meta']
+    cfg.resume, cfg.load_from = True, resume
+    if (cfg.get('randomness') or {}).get('seed') is None:
+        # mmengine takes over the seed only after it has built the training loader.
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=meta.get('seed'))
+
+
+def _latest_whole_checkpoint(work_dir: str) -> Optional[str]:
+    """Find what ``last_checkpoint`` names, or one before it if that is damaged."""
+    last = find_latest_checkpoint(work_dir)
+    if last is None:
+        return None
+    try:
+        _read_training_run(last)
+        return last
+    except EANError as error:
+        problem = error
+    before = sorted(Path(work_dir).glob('*.pth'), key=lambda path: path.stat().st_mtime)
+    for path in reversed(before):
+        try:
+            _read_training_run(str(path))
+        except EANError:
+            continue
+        print(f'warning: {problem}; going on from {path}')
+        return str(path)
+    raise EANError(
+        f'{problem}; there is no other to resume from in {work_dir}: train without '
+        '--resume, or name one with --resume CHECKPOINT'
+    )
+
+
+def _read_training_run(path: str) -> dict:
+    """Open a checkpoint that training can be resumed from, and read all of it once.
+
+    Raises:
+        ValueError: It is missing or damaged, or does not hold a training run.
+    """
+    content = read_checkpoint(path)
     parts = content if isinstance(content, dict) else {}
     if 'optimizer' not in parts or not isinstance(parts.get('meta'), dict):
         raise EANError(
-            f'{resume} holds weights but no training run to resume; start from it with '
-            f'--cfg-options load_from={resume} instead'
+            f'{path} holds weights but no training run to resume; start from it with '
+            f'--cfg-options load_from={path} instead'
         )
-    cfg.resume, cfg.load_from = True, resume
+    if zipfile.is_zipfile(path):  # older ones have no checksums
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+        if damaged is not None:
+            raise EANError(f'checkpoint {path} is damaged, in {damaged}')
+    return content
 
 
 def check(cfg: Config, loaders: Tuple[str, ...]) -> None:

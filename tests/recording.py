@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 from mmengine.dist import get_rank
@@ -22,13 +23,51 @@ class RecordMasksHook(Hook):
 
 
 @HOOKS.register_module()
-class DieOnceHook(Hook):
-    """Kills rank 1 at a step of the search, unless it has been restarted."""
+class DieHook(Hook):
+    """Kills rank 1 once in training and once in the search.
 
-    def __init__(self, step):
-        self.step = step
+    A file in the folder says that it has been done.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def _die(self, where):
+        done = Path(self.folder, f'died_in_{where}')
+        if get_rank() == 1 and not done.exists():
+            done.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.epoch == 1 and batch_idx == 1:
+            self._die('training')
 
     def after_search_step(self, runner, record):
-        first = os.environ['TORCHELASTIC_RESTART_COUNT'] == '0'
-        if first and runner.rank == 1 and record['step'] == self.step:
+        if record['step'] == 2:
+            self._die('search')
+
+
+@HOOKS.register_module()
+class DieInSaveHook(Hook):
+    """Kills the process before an operation on files, when it saves an epoch.
+
+    Args:
+        number: Which one of the operations, from 0; -1 for none.
+        operation: The name that it has in ``os``.
+    """
+
+    def __init__(self, epoch, number=-1, operation=''):
+        self.epoch, self.number, self.operation = epoch, number, operation
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        if checkpoint['meta']['epoch'] == self.epoch:
+            self.count = 0
+            for name in ('fsync', 'replace', 'remove'):
+                setattr(os, name, partial(self._call, name, getattr(os, name)))
+
+    def _call(self, name, function, *args):
+        if self.count == self.number:
+            assert name == self.operation
             os.kill(os.getpid(), signal.SIGKILL)
+        self.count += 1
+        return function(*args)

@@ -11,12 +11,11 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-def launch(root, processes, config, work_dir, *arguments, restarts=0):
+def launch(root, processes, config, work_dir, *arguments):
     command = [sys.executable]
     if processes > 1:
         command += ['-m', 'torch.distributed.run', '--nproc_per_node', str(processes),
-                    '--master_port', '29617', '--max_restarts',
-                    str(restarts)]  # fmt: skip
+                    '--master_port', '29617']  # fmt: skip
     command += [root / 'tools/train.py', config, '--work-dir', work_dir, *arguments]
     if processes > 1:
         command += ['--launcher', 'pytorch']
@@ -66,21 +65,6 @@ def test_two_processes_train_and_search_as_one(
     assert history(tmp_path / 'one') == history(tmp_path / 'two')
     # and the two ranks searched rank 0's network, running statistics included
     assert history(both) == history(tmp_path / 'one')[:4] + history(both)[4:]
-
-
-def test_a_restarted_search_goes_on_by_itself(root, digits_config, tmp_path):
-    cfg = digits_config
-    cfg.custom_imports.imports = ['ean_mm', 'recording']
-    cfg.pop('work_dir')
-    undisturbed, killed = tmp_path / 'undisturbed.py', tmp_path / 'killed.py'
-    cfg.dump(undisturbed)
-    cfg.custom_hooks.append(dict(type='DieOnceHook', step=2))
-    cfg.dump(killed)
-
-    launch(root, 2, undisturbed, tmp_path / 'one')
-    launch(root, 2, killed, tmp_path / 'two', restarts=1)
-    assert history(tmp_path / 'two') == history(tmp_path / 'one')
-    assert (tmp_path / 'two/mask_backbone.json').exists()
 
 
 LEAVES_NO_THREAD = """

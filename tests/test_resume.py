@@ -84,43 +84,6 @@ def test_a_killed_search_resumes_to_the_same_history_and_mask(
     assert masks[0] == masks[1]
 
 
-@pytest.mark.slow
-def test_a_search_killed_again_and_again_ends_the_same(root, search_config, tmp_path):
-    finish(start(root, search_config, tmp_path / 'through'))
-    rng = random.Random()
-    steps = sorted(rng.randint(0, STEPS) for _ in range(5))
-    moments = [(step, rng.random() * 0.3) for step in steps]
-    kill_and_resume(root, search_config, tmp_path / 'killed', moments)
-    assert lines(tmp_path / 'killed') == lines(tmp_path / 'through'), moments
-
-
-@pytest.mark.slow
-def test_a_killed_supernet_resumes_into_the_same_masks(
-    root, digits_config, tmp_path, monkeypatch
-):
-    """Training goes on from the last epoch; its masks are drawn from the iteration."""
-    monkeypatch.setenv('PYTHONPATH', str(root / 'tests'))
-    digits_config.custom_imports.imports = ['ean_mm', 'recording']
-    digits_config.custom_hooks = [dict(type='SupernetHook'),
-                                  dict(type='RecordMasksHook')]  # fmt: skip
-    digits_config.train_cfg.max_epochs = 4
-    digits_config.randomness = dict(seed=None)
-    digits_config.pop('work_dir')
-    config = tmp_path / 'supernet.py'
-    digits_config.dump(config)
-    work_dir = tmp_path / 'work'
-    process = start(root, config, work_dir)
-    while not (work_dir / 'epoch_2.pth').exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finish(start(root, config, work_dir, '--resume'))
-    drawn = [line.split() for line in (work_dir / 'masks_rank0.txt').open()]
-    by_iteration = dict(drawn)
-    assert len(by_iteration) == 4 * 22
-    assert all(by_iteration[iteration] == mask for iteration, mask in drawn)
-
-
 def search_once(build_runner, config):
     runner = build_runner(config)
     runner.train()

@@ -1,3 +1,3 @@
 _base_ = ['mmpretrain::_base_/default_runtime.py', 'ean_mm.py']
 
-default_hooks = dict(checkpoint=dict(interval=5))
+default_hooks = dict(checkpoint=dict(type='SafeCheckpointHook', interval=5))

@@ -242,7 +242,10 @@ class Table:
             cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.randomness = dict(seed=seed)
         cfg.log_level = 'ERROR'
+        # A run that was killed begins again, so that it needs no exact resuming, and
+        # mmengine's hook leaves the random numbers as the results' rows had them.
         cfg.default_hooks.checkpoint.update(
+            type='CheckpointHook',
             interval=-1,  # only the last one
             save_optimizer=False,
             save_param_scheduler=False,

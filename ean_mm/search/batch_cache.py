@@ -66,7 +66,7 @@ class BatchCache:
         offset = self.disk
         content = image.contiguous().view(-1).view(torch.uint8).numpy()
         self._file.seek(offset)
-        content.tofile(self._file)
+        self._file.write(content)  # unlike tofile, says why it fails
         self._file.flush()
         self.disk += size
         # copy-on-write: nothing that happens to an image reaches the file

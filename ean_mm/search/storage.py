@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 import torch
 
 from ean_mm.errors import EANError
-from ean_mm.fileio import atomic_write
+from ean_mm.fileio import atomic_save, atomic_write
 
 Record = Dict[str, Any]
 
@@ -123,5 +123,4 @@ class SearchStorage:
         return f'{json.dumps(record, allow_nan=False)}\n'.encode()
 
     def _save_state(self, state: Dict[str, Any]) -> None:
-        with atomic_write(self.state_path) as file:
-            torch.save(state, file)
+        atomic_save(state, self.state_path)

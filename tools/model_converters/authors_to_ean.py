@@ -9,12 +9,11 @@ import argparse
 import re
 from typing import Any, Dict, Tuple
 
-import torch
 from torch import Tensor
 
 from ean_mm import EANError, EANResNet, Mask
 from ean_mm.checkpoints import stored_weights
-from ean_mm.fileio import atomic_write
+from ean_mm.fileio import atomic_save
 from ean_mm.launch import explain_errors, read_checkpoint
 
 ATTENTION_KEYS = {
@@ -112,8 +111,7 @@ def main() -> None:
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
         raise EANError(f"{args.source} has no 'state_dict'")
     weights, meta = convert(stored_weights(checkpoint), args.mask, args.depth)
-    with atomic_write(args.target) as file:
-        torch.save(dict(state_dict=weights, meta=meta), file)
+    atomic_save(dict(state_dict=weights, meta=meta), args.target)
     print(
         f'{len(weights)} weights with the mask {meta["ean_mm"]["masks"]["backbone"]} '
         f'written to {args.target}'

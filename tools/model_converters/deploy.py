@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ean_mm import EANError
 from ean_mm.checkpoints import load_trained
-from ean_mm.fileio import atomic_write
+from ean_mm.fileio import atomic_save, atomic_write
 from ean_mm.hooks.mask_hook import config_of
 from ean_mm.launch import explain_errors, load_config, read_checkpoint
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
@@ -107,8 +107,7 @@ def main() -> None:
             node.get('backbone', {}).pop(key, None)  # what EANWrapper wraps
     meta = {**checkpoint.get('meta', {})}
     meta['ean_mm'] = dict(masks=masks, deployed=True)
-    with atomic_write(args.target) as file:
-        torch.save(dict(state_dict=model.state_dict(), meta=meta), file)
+    atomic_save(dict(state_dict=model.state_dict(), meta=meta), args.target)
     config.load_from = None
     config.model.pop('pretrained', None)  # mmseg's would overwrite what was folded
     target_config = Path(args.target).with_suffix('.py')

@@ -10,12 +10,11 @@ import re
 from collections import Counter
 from typing import Dict, Tuple
 
-import torch
 from torch import Tensor
 
 from ean_mm import EANError
 from ean_mm.checkpoints import stored_weights
-from ean_mm.fileio import atomic_write
+from ean_mm.fileio import atomic_save
 from ean_mm.launch import explain_errors, read_checkpoint
 
 SE_KEY = r'(.*?)layer(\d)\.(\d+)\.se_layer\.conv([12])\.conv\.(weight|bias)'
@@ -61,8 +60,7 @@ def main() -> None:
         raise EANError(
             f'{args.source} holds no ResNet: its first key is {next(iter(weights))!r}'
         )
-    with atomic_write(args.target) as file:
-        torch.save(dict(state_dict=converted, meta={}), file)
+    atomic_save(dict(state_dict=converted, meta={}), args.target)
     for target, number in report.items():
         print(f'{number:>5} {target}')
 

@@ -13,5 +13,5 @@ test_cfg = dict(type='TestLoop')
 
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=250),
+    checkpoint=dict(type='SafeCheckpointHook', by_epoch=False, interval=250),
 )
