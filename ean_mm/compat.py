@@ -7,11 +7,12 @@ import re
 import sys
 import warnings
 from types import ModuleType
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint
 from mmengine.utils import digit_version
 
 from ean_mm.version import __version__
@@ -163,8 +164,15 @@ def _no_attribute(owner: Any, name: str) -> None:
     """Stand in for ``getattr`` in checkpoints, which look up statistics' functions."""
 
 
+def _load_safely(
+    file: Any, map_location: Any = None, weights_only: Optional[bool] = None
+) -> Any:
+    """Stand in for a loader that would run what it finds in a checkpoint."""
+    return torch.load(file, map_location=map_location, weights_only=True)
+
+
 def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load(weights_only=True)`` read what mmengine saves.
+    """Let ``torch.load(weights_only=True)`` read what mmengine saves, and mmengine too.
 
     An mmengine checkpoint holds message-hub buffers of numpy scalars beside the
     weights. Nothing here lets a checkpoint run code: what it names is not what it
@@ -182,3 +190,7 @@ def allow_mmengine_checkpoints() -> None:
     torch.serialization.add_safe_globals(
         [(stand_in, name) for name, stand_in in stand_ins.items()]
     )
+    if hasattr(checkpoint, '_safe_torch_load'):
+        # onedl-mmengine opens what is not allowed with weights_only=False, which runs
+        # code in it, and takes HistoryBuffer off the list above after every file.
+        checkpoint._safe_torch_load = _load_safely

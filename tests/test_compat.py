@@ -2,8 +2,12 @@
 
 import re
 import warnings
+from pathlib import Path
 
 import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
 
 from ean_mm.compat import (
     TESTED,
@@ -93,3 +97,28 @@ def test_what_an_import_prints_is_not_output(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path)
     import_toolbox('printing')
     assert capsys.readouterr().out == ''
+
+
+class Touch:
+    """Pickles to a call that makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_mmengine_runs_nothing_that_is_in_a_checkpoint(tmp_path):
+    path = tmp_path / 'foreign.pth'
+    torch.save(dict(state_dict=Touch(tmp_path / 'executed')), path)
+    with pytest.raises(ValueError, match='not executed'):
+        CheckpointLoader.load_checkpoint(str(path))
+    assert not (tmp_path / 'executed').exists()
+
+
+def test_checkpoints_open_after_mmengine_has_opened_one(tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(message_hub=HistoryBuffer([0.5], [1])), path)
+    CheckpointLoader.load_checkpoint(str(path))
+    assert torch.load(path, weights_only=True)['message_hub'].current() == 0.5
