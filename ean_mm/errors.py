@@ -9,6 +9,13 @@ class EANError(ValueError):
     ``python -m ean_mm`` with 2.
     """
 
+    def __init__(self, message: object) -> None:
+        text = str(message)
+        if text.startswith('Caught EANError in DataLoader worker'):
+            # raised anew in the main process, with the worker's traceback before it
+            text = text.rpartition('EANError: ')[2].strip()
+        super().__init__(text)
+
 
 def one_line(text: object, limit: int = 200) -> str:
     """Return text as one line of bounded length, without what a terminal obeys."""

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Tuple
 
 import yaml
 
-from ean_mm.errors import EANError
+from ean_mm.errors import EANError, one_line
 from ean_mm.fileio import atomic_write
 
 # in a checkout a link to the one at its root
@@ -71,9 +71,8 @@ def read_metafile(path: Path) -> Dict[str, Any]:
         raise EANError(f'there is no metafile {path}')
     try:
         return yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        reason = ' '.join(str(error).split())
-        raise EANError(f'metafile {path} cannot be read: {reason}') from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise EANError(f'metafile {path} cannot be read: {one_line(error)}') from error
 
 
 def zoo_entries(index: Path = INDEX) -> List[Entry]:

@@ -187,7 +187,12 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path):
         storage.read_history()
 
 
-@pytest.mark.parametrize('line', ['[]', '{}', '5', '{"step": 1, "masks": [{}]}'])
+@pytest.mark.parametrize(
+    'line',
+    ['[]', '{}', '5', '{"step": 1, "masks": [{}]}', '{"step": "1", "masks": []}',
+     '{"step": 0, "masks": [{"metric": NaN}]}', '[' * 100_000],
+    ids=lambda line: line[:40],
+)  # fmt: skip
 def test_a_line_that_is_no_step_is_named(tmp_path, line):
     storage = SearchStorage(tmp_path)
     storage.history_path.write_text(f'{line}\n')

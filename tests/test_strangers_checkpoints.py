@@ -18,6 +18,7 @@ from ean_mm import EANError, EANResNetCIFAR
 from ean_mm.checkpoints import read_checkpoint, stored_meta, stored_weights
 from ean_mm.launch import set_resume
 from ean_mm.search import SearchStorage
+from ean_mm.zoo import read_metafile
 
 DIGITS = 'resnet20_se_digits'
 MASK = 'model.backbone.mask=110-010-001'
@@ -371,3 +372,14 @@ def test_a_tensor_that_is_large_only_in_name_is_not_copied(tool):
     torch.save(dict(state_dict=weights), BAD)
     assert tool('model_converters/resnet_to_ean.py', BAD, 'out.pth')[0] == 0
     assert Path('out.pth').stat().st_size < 10_000
+
+
+@pytest.mark.parametrize(
+    'content', [b'\xff\0', b'[' * 10**5, b'!!python/object/apply:os.getcwd []', b'a: {']
+)
+def test_a_metafile_is_data_only(tmp_path, content):
+    path = tmp_path / 'metafile.yml'
+    path.write_bytes(content)
+    with pytest.raises(EANError, match='metafile.yml cannot be read') as caught:
+        read_metafile(path)
+    assert str(caught.value).isprintable()

@@ -28,7 +28,7 @@ LIMIT = 1000
 """characters of a message"""
 MEMORY = 64 << 20
 """bytes that an example may take"""
-EXAMPLES = [500, pytest.param(6_500, marks=pytest.mark.slow)]
+EXAMPLES = [250, pytest.param(6_500, marks=pytest.mark.slow)]
 
 counts = Counter()
 

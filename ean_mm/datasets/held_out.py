@@ -3,9 +3,13 @@
 from typing import Any, Dict, List, Optional
 
 import numpy as np
+import torch
 from mmengine.registry import DATASETS
 
-from ean_mm.errors import EANError
+from ean_mm.errors import EANError, one_line
+
+MAX_UNREADABLE = 10
+"""images in a row that cannot be read before training stops"""
 
 
 @DATASETS.register_module()
@@ -15,6 +19,10 @@ class HeldOutSplit:
     The supernet trains on one side (``held_out=False``) and masks are rewarded on the
     other (``held_out=True``), so that the search never sees the test set. Both sides
     name the same data set and split, each with the pipeline it needs.
+
+    A training image that cannot be read is replaced by another one, drawn at random;
+    :attr:`unreadable` lists them, and ``SupernetHook`` logs how many there are. A held
+    out one stops the run, since masks are compared on all of them.
 
     Args:
         dataset: Config of the training set: any mmengine ``BaseDataset``,
@@ -28,7 +36,7 @@ class HeldOutSplit:
 
     Raises:
         ValueError: Not exactly one number given, or more images asked for than there
-            are.
+            are; later, a held out image cannot be read, or ten others in a row.
     """
 
     def __init__(
@@ -53,8 +61,13 @@ class HeldOutSplit:
             chosen = _choose_per_class(self.dataset, num_per_class, rng)
         if not held_out:
             chosen = np.setdiff1d(np.arange(len(self.dataset)), chosen)
+        self.held_out = held_out
         self.indices: List[int] = sorted(chosen.tolist())
         self.dataset.get_subset_(self.indices)
+        if held_out and hasattr(self.dataset, 'max_refetch'):
+            self.dataset.max_refetch = 0  # it would replace images without a word
+        # shared with the workers of a data loader
+        self._unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
     @property
     def metainfo(self) -> Dict[str, Any]:
@@ -80,9 +93,36 @@ class HeldOutSplit:
         """Keep some of the images, so that a split can be split again."""
         self.indices = [self.indices[index] for index in indices]
         self.dataset.get_subset_(list(indices))
+        self._unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
+
+    @property
+    def unreadable(self) -> List[str]:
+        """Training images that could not be read so far, in any worker."""
+        return [
+            self._name(index) for index in self._unreadable.nonzero()[:, 0].tolist()
+        ]
+
+    def _name(self, index: int) -> str:
+        return str(self.get_data_info(index).get('img_path', f'number {index}'))
 
     def __getitem__(self, index: int) -> Any:
-        return self.dataset[index]
+        for _ in range(MAX_UNREADABLE):
+            try:
+                return self.dataset[index]
+            except Exception as error:  # decoders raise almost anything
+                name = one_line(self._name(index), 300)
+                reason = one_line(error)
+                if self.held_out:
+                    raise EANError(
+                        f'the held out image {name} cannot be read: {reason}; mend it, '
+                        'or remove it from the data set'
+                    ) from error
+                self._unreadable[index] = True
+                index = np.random.randint(len(self))
+        raise EANError(
+            f'{MAX_UNREADABLE} training images in a row cannot be read, the last being '
+            f'{name}: {reason}; mend the data set or its pipeline'
+        )
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -97,11 +137,14 @@ def _choose_per_class(
             'num_images instead of num_per_class'
         )
     labels = np.asarray(dataset.get_gt_labels())
-    names = dataset.metainfo.get('classes', range(labels.max() + 1))
+    names = dict(enumerate(dataset.metainfo.get('classes') or ()))
     return np.concatenate(
         [
             _choose(
-                np.flatnonzero(labels == label), number, rng, f'class {names[label]!r}'
+                np.flatnonzero(labels == label),
+                number,
+                rng,
+                f'class {names.get(label, int(label))!r}',
             )
             for label in np.unique(labels)
         ]

@@ -7,6 +7,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ean_mm.checkpoints import stored_meta, stored_weights
+from ean_mm.datasets.labels import require_labels
 from ean_mm.errors import EANError, one_line
 from ean_mm.search.space import masked_modules, unwrapped
 
@@ -20,7 +21,8 @@ class MaskHook(Hook):
     checkpoint that was trained with another mask is loaded with a warning, unless it
     is a supernet's, which is made for all masks. One without attention weights is
     loaded with one line in the log; one that holds none of the model's weights is
-    refused: mmengine would go on with initial weights.
+    refused: mmengine would go on with initial weights. So is, before training, a data
+    set with labels that the model has no output for.
     """
 
     def before_run(self, runner: Runner) -> None:
@@ -29,6 +31,13 @@ class MaskHook(Hook):
             if node is not None:
                 node['mask'] = str(module.mask)
         runner.dump_config()
+
+    def before_train(self, runner: Runner) -> None:
+        loaders = dict(train_dataloader=runner.train_dataloader)
+        if runner.val_loop is not None:
+            loaders['val_dataloader'] = runner.val_loop.dataloader
+        for name, loader in loaders.items():
+            require_labels(unwrapped(runner.model), loader.dataset, name)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint['meta'].setdefault('ean_mm', {})['masks'] = {

@@ -12,6 +12,7 @@ from mmengine.registry import HOOKS, TASK_UTILS
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
+from ean_mm.datasets.labels import require_labels
 from ean_mm.errors import EANError
 from ean_mm.hooks.mask_hook import weight_names
 from ean_mm.search.calibration import BNCalibration, draw_batches
@@ -89,6 +90,9 @@ class EANSearchHook(Hook):
             )
         self._reward_loader = self._build_loader(runner)
         require_images(self._reward_loader.dataset)
+        require_labels(
+            unwrapped(runner.model), self._reward_loader.dataset, 'the reward set'
+        )
         if runner.max_iters > 0:
             _refuse_overlap(
                 runner.train_dataloader.dataset, self._reward_loader.dataset

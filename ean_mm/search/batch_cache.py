@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ean_mm.errors import EANError, one_line
+
 
 class BatchCache:
     """The batches of a data loader, decoded in the first pass and kept for the others.
@@ -47,7 +49,7 @@ class BatchCache:
             return
         self._batches.clear()
         self.memory = self.disk = 0
-        for batch in self.dataloader:
+        for batch in _decoded(self.dataloader):
             # Copies, for a worker's tensors hold a file descriptor each.
             kept = _own_annotations(_map_images(batch, self._keep))
             self._batches.append(kept)
@@ -72,6 +74,26 @@ class BatchCache:
         # copy-on-write: nothing that happens to an image reaches the file
         mapped = np.memmap(self._file, np.uint8, 'c', offset, (size,))
         return torch.from_numpy(mapped).view(image.dtype).view(image.shape)
+
+
+def _decoded(dataloader: DataLoader) -> Iterator[Any]:
+    """Yield the batches of a loader, or say in one line why there is none."""
+    batches = iter(dataloader)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except EANError:
+            raise
+        except Exception as error:  # decoders raise almost anything
+            # One from a worker ends in the message, after the worker's traceback.
+            reason = one_line(str(error).strip().rpartition('\n')[2], 400)
+            raise EANError(
+                f'an image of the reward set cannot be read: {reason}; mend it, or '
+                'remove it from the data set'
+            ) from error
+        yield batch
 
 
 def _map_images(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:

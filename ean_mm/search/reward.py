@@ -3,7 +3,7 @@
 import math
 from typing import Mapping, Optional
 
-from ean_mm.errors import EANError
+from ean_mm.errors import EANError, one_line
 
 COSTS = ('latency', 'parameters', 'flops')
 UNITS = {'percent': 1.0, 'fraction': 100.0}
@@ -72,22 +72,30 @@ class Reward:
         Raises:
             ValueError: It is not among them, or not a finite number.
         """
+        names = one_line(', '.join(metrics)) or 'its metrics (it reports none)'
         if self.metric not in metrics:
             raise EANError(
                 f"the evaluator reports no {self.metric!r}; set the reward's metric to "
-                f'one of {", ".join(metrics) or "its metrics (it reports none)"}'
+                f'one of {names}'
             )
         try:
             value = float(metrics[self.metric])
         except (TypeError, ValueError) as error:
             raise EANError(
                 f'{self.metric} is {metrics[self.metric]!r:.60}, not a number; set the '
-                "reward's metric to one that is"
+                f"reward's metric to one that is, of {names}"
             ) from error
         if not math.isfinite(value):
             raise EANError(
                 f"{self.metric} is {value}: the supernet's predictions or the reward "
-                'set are broken; look at the training loss and the labels'
+                'set are broken; look at the training loss and the labels, or set the '
+                f"reward's metric to another of {names}"
+            )
+        if value == -1 and self.unit == 'fraction':  # how pycocotools says it
+            raise EANError(
+                f'{self.metric} is -1: there is nothing in the reward set that it '
+                "could count; hold out more images, or set the reward's metric to "
+                f'another of {names}'
             )
         return value * UNITS[self.unit]
 

@@ -1,6 +1,8 @@
 """What a search keeps on disk, so that a kill at any moment loses nothing."""
 
 import json
+import math
+import operator
 import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -93,9 +95,11 @@ class SearchStorage:
                 continue
             try:
                 record = json.loads(line)
-                record['step'], [entry['metric'] for entry in record['masks']]
+                operator.index(record['step'])
+                if not all(math.isfinite(entry['metric']) for entry in record['masks']):
+                    raise ValueError('a metric is not finite')
                 records.append(record)
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 if number == len(lines):  # no newline: cut off while being written
                     break
                 raise EANError(
