@@ -51,7 +51,7 @@ def test_a_resumed_training_equals_an_undisturbed_one(
     cfg, build_runner, capsys, workers
 ):
     cfg.train_dataloader.update(workers)
-    cfg.model.backbone.update(drop_path_rate=0.2)
+    cfg.model.backbone.drop_path_rate = 0.2
     cfg.randomness.seed = None  # the checkpoint has it
     through = train(build_runner, cfg)
     resumed = resume(build_runner, cfg, f'{cfg.work_dir}/epoch_1.pth')
@@ -64,6 +64,7 @@ def test_a_training_by_iterations_is_resumed_exactly(cfg, build_runner):
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=8, val_interval=4)
     cfg.train_dataloader.sampler = dict(type='InfiniteSampler')
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=4)
+    cfg.model.backbone.drop_path_rate = 0.2
     through = train(build_runner, cfg)
     resumed = resume(build_runner, cfg, f'{cfg.work_dir}/iter_4.pth')
     assert_same_weights(resumed, through)
@@ -138,9 +139,10 @@ class FallingAccuracy(BaseMetric):
 
 def test_a_validation_that_a_kill_cut_off_is_done_again(cfg, build_runner):
     cfg.default_hooks.checkpoint.save_best = 'accuracy/top1'
+    cfg.val_evaluator = dict(type='FallingAccuracy')
     train(build_runner, cfg)
     work_dir = Path(cfg.work_dir)
-    (best,) = work_dir.glob('best_*')
+    best = work_dir / 'best_accuracy_top1_epoch_1.pth'
     # as if it had been killed before the first validation
     checkpoint = torch.load(work_dir / 'epoch_1.pth', weights_only=True)
     for name in ('best_score', 'best_ckpt'):
