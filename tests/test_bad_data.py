@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, HOOKS, DefaultScope
 
 from ean_mm import EANError, HeldOutSplit
+from ean_mm.hooks import supernet_hook
 from ean_mm.search.reward import Reward
 
 
@@ -230,6 +232,14 @@ def test_a_loss_that_is_not_finite_stops_the_supernet(
     work_dir = Path(digits_config.work_dir)
     assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_1.pth']
     assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_1.pth')
+
+
+def test_mixed_precision_may_skip_some_losses(digits_config, build_runner, monkeypatch):
+    """Its wrapper needs a GPU; the hook is made to take the plain one for it."""
+    monkeypatch.setattr(supernet_hook, 'AmpOptimWrapper', OptimWrapper)
+    build_runner(breaking(digits_config, what='loss', iteration=2)).train()
+    with pytest.raises(EANError, match='loss is nan at iteration 21'):
+        build_runner(breaking(digits_config, what='loss', iteration=0)).train()
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
