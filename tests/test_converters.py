@@ -219,7 +219,7 @@ def test_an_unshared_se_resnet(tool, tmp_path):
             'is no key',
         ),
         ('resnet_to_ean.py', {'fc.weight': torch.ones(1)}, 'holds no ResNet'),
-        ('resnet_to_ean.py', [1], 'holds no weights'),
+        ('resnet_to_ean.py', [1], 'no dict of weights'),
     ],
 )
 def test_other_files_are_one_line(tool, tmp_path, name, content, message):
