@@ -191,6 +191,6 @@ def allow_mmengine_checkpoints() -> None:
         [(stand_in, name) for name, stand_in in stand_ins.items()]
     )
     if hasattr(checkpoint, '_safe_torch_load'):
-        # onedl-mmengine opens what is not allowed with weights_only=False, which runs
+        # onedl-mmengine opens what is not allowed without weights_only, which runs
         # code in it, and takes HistoryBuffer off the list above after every file.
         checkpoint._safe_torch_load = _load_safely
