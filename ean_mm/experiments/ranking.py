@@ -138,6 +138,10 @@ def score_masks(
             for mask in masks
             if _score_hash(search, mask, calibration_batches) not in known
         ]
+        if not missing:
+            continue
+        if not (search.folder(work_dir) / 'last_checkpoint').is_file():
+            execute(search, work_dir)
         for row in _score(search, work_dir, missing, calibration_batches):
             results.append({**known[search.hash], **row})
 
@@ -163,11 +167,7 @@ def _score_hash(search: Run, mask: str, calibration_batches: int) -> str:
 def _score(
     search: Run, work_dir: Path, masks: Sequence[str], calibration_batches: int
 ) -> List[Row]:
-    if not masks:
-        return []
     folder = search.folder(work_dir)
-    if not (folder / 'last_checkpoint').is_file():
-        execute(search, work_dir)
     runner = build_runner(search, folder / 'scores')
     runner.load_checkpoint(find_latest_checkpoint(str(folder)))
     model = runner.model.to(memory_format=torch.channels_last)
