@@ -2,7 +2,6 @@
 
 import ast
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -70,7 +69,7 @@ class SafeCheckpointHook(CheckpointHook):
             done = runner.epoch
         else:
             done = runner.iter
-            runner.train_loop.dataloader_iterator = _seed_each(
+            runner.train_loop.dataloader_iterator = _SeededBatches(
                 runner, runner.train_loop.dataloader_iterator
             )
         if runner._resume and runner._has_loaded:
@@ -155,19 +154,42 @@ class _LateRemoval:
         self.outdated = []
 
 
+class _SeededBatches:
+    """A training's batches, from the first one on; seeds before each.
+
+    Args:
+        runner: The runner.
+        batches: The batches.
+    """
+
+    def __init__(self, runner: Runner, batches: Iterator[Any]) -> None:
+        self._runner = runner
+        self._batches = batches
+        self._iteration = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        _seed(self._runner, self._iteration)
+        self._iteration += 1
+        return next(self._batches)
+
+    def skip_iter(self, num_iters: int) -> None:
+        """Pass over the batches seen, as mmengine's loop does and onedl's asks for.
+
+        Not by onedl's short cut, which leaves out what the workers would have drawn.
+        """
+        for _ in range(num_iters):
+            next(self)
+
+
 def _seed(runner: Runner, iteration: int) -> int:
     """Seed what the main process draws from; return the seed, of 31 bits."""
     sequence = np.random.SeedSequence((runner.seed, iteration, runner.rank))
     # mmengine adds the worker's number to it; numpy takes 32 bits
     seed = int(sequence.generate_state(1)[0] >> 1)
     return set_random_seed(seed)
-
-
-def _seed_each(runner: Runner, batches: Iterator[Any]) -> Iterator[Any]:
-    """Yield a training's batches; seed before each, of which those seen are some."""
-    for iteration in count():
-        _seed(runner, iteration)
-        yield next(batches)
 
 
 def _validation_is_due(runner: Runner, done: int) -> bool:
