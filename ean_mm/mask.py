@@ -22,6 +22,7 @@ from ean_mm.fileio import atomic_write
 PACKAGE_ROOT = Path(__file__).parent
 MAX_FILE_BYTES = 1 << 20
 MAX_BLOCKS = 10_000
+MAX_DIMENSIONS = 64
 
 BIT_STRING = re.compile(r'[01][01\s,_|-]*')
 
@@ -345,8 +346,11 @@ def _as_plain(value: Any, stage_blocks: Tuple[int, ...]) -> Any:
     num_blocks = sum(stage_blocks)
     if hasattr(value, 'tolist') and not isinstance(value, type):
         # An array without elements could still become a list of very many lists.
-        if math.prod(max(length, 1) for length in value.shape) > num_blocks:
-            raise ValueError(value.shape)
+        shape = list(islice(value.shape, MAX_DIMENSIONS + 1))
+        if len(shape) > MAX_DIMENSIONS or (
+            math.prod(max(length, 1) for length in shape) > num_blocks
+        ):
+            raise ValueError(shape)
         value = value.tolist()
     if not isinstance(value, (list, tuple)):
         raise TypeError(type(value))

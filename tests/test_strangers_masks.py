@@ -550,6 +550,16 @@ def test_an_endless_sequence_of_bits_is_cut():
     check('bad masks', lambda: Mask(itertools.repeat(1), (3, 3, 3)), None)
 
 
+def test_an_array_with_an_endless_shape_is_refused():
+    class Endless:
+        shape = itertools.repeat(1)
+
+        def tolist(self):
+            return [1] * 16
+
+    check('bad masks', lambda: Mask.parse(Endless(), (3, 4, 6, 3)), None)
+
+
 def test_an_object_that_says_it_is_a_mask_is_none():
     class Pretender:
         __class__ = Mask
