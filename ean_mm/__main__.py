@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ean_mm.compat import TESTED, import_toolbox, untested
-from ean_mm.errors import EANError
+from ean_mm.errors import EANError, printable
 from ean_mm.mask import Mask
 from ean_mm.version import __version__
 
@@ -181,10 +181,10 @@ def _show(args: argparse.Namespace) -> int:
         )
     console.print(table)
     if mask.info:
-        console.print(f'from {_printable(args.mask)}', soft_wrap=True)
+        console.print(f'from {printable(args.mask)}', soft_wrap=True)
         table = _table()
         for key, value in mask.info.items():
-            table.add_row(_printable(key), _printable(_compact(value)))
+            table.add_row(printable(key), printable(_compact(value)))
         console.print(table)
     return 0
 
@@ -194,7 +194,7 @@ def _diff(args: argparse.Namespace) -> int:
     a, b = _read(args.a, args.stages), _read(args.b, args.stages)
     for letter, mask, name in (('A', a, args.a), ('B', b, args.b)):
         console.print(
-            f'{letter}  {mask}  sparsity {mask.sparsity:.2f}  {_printable(name)}',
+            f'{letter}  {mask}  sparsity {mask.sparsity:.2f}  {printable(name)}',
             soft_wrap=True,
         )
     if a == b:
@@ -273,11 +273,6 @@ def _compact(value: Any) -> str:
             for key, each in value.items()
         )
     return str(value)
-
-
-def _printable(text: str) -> str:
-    """Text of a file without what would steer the terminal."""
-    return ''.join(char if char.isprintable() else '?' for char in text)
 
 
 if __name__ == '__main__':

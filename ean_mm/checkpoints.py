@@ -67,7 +67,20 @@ def _load_url(url: str, *args: Any, **kwargs: Any) -> Any:
         raise _refusal(url, error) from error
 
 
+def _load_safely(
+    file: Any, map_location: Any = None, weights_only: Optional[bool] = None
+) -> Any:
+    """Stand in for onedl-mmengine's, for what is neither a local file nor a URL.
+
+    It opens what is not allowed without weights_only, which runs code in it, and takes
+    HistoryBuffer off PyTorch's list of what is allowed after every file.
+    """
+    return torch.load(file, map_location=map_location, weights_only=True)
+
+
 mmengine_checkpoint.load_url = _load_url
+if hasattr(mmengine_checkpoint, '_safe_torch_load'):
+    mmengine_checkpoint._safe_torch_load = _load_safely
 
 
 def load_trained(
@@ -77,7 +90,7 @@ def load_trained(
 
     Args:
         model: The model, as its config builds it.
-        checkpoint: What :func:`ean_mm.launch.read_checkpoint` returns.
+        checkpoint: What :func:`read_checkpoint` returns.
         mask: Mask to set; by default the checkpoint's, where it is not a supernet's.
 
     Returns:

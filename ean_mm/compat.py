@@ -7,12 +7,11 @@ import re
 import sys
 import warnings
 from types import ModuleType
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import checkpoint
 from mmengine.utils import digit_version
 
 from ean_mm.version import __version__
@@ -164,15 +163,8 @@ def _no_attribute(owner: Any, name: str) -> None:
     """Stand in for ``getattr`` in checkpoints, which look up statistics' functions."""
 
 
-def _load_safely(
-    file: Any, map_location: Any = None, weights_only: Optional[bool] = None
-) -> Any:
-    """Stand in for a loader that would run what it finds in a checkpoint."""
-    return torch.load(file, map_location=map_location, weights_only=True)
-
-
 def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load(weights_only=True)`` read what mmengine saves, and mmengine too.
+    """Let ``torch.load(weights_only=True)`` read what mmengine saves.
 
     An mmengine checkpoint holds message-hub buffers of numpy scalars beside the
     weights. Nothing here lets a checkpoint run code: what it names is not what it
@@ -190,7 +182,3 @@ def allow_mmengine_checkpoints() -> None:
     torch.serialization.add_safe_globals(
         [(stand_in, name) for name, stand_in in stand_ins.items()]
     )
-    if hasattr(checkpoint, '_safe_torch_load'):
-        # onedl-mmengine opens what is not allowed without weights_only, which runs
-        # code in it, and takes HistoryBuffer off the list above after every file.
-        checkpoint._safe_torch_load = _load_safely

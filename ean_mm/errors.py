@@ -19,6 +19,10 @@ class EANError(ValueError):
 
 def one_line(text: object, limit: int = 200) -> str:
     """Return text as one line of bounded length, without what a terminal obeys."""
-    text = ' '.join(str(text).split())
-    text = ''.join(char if char.isprintable() else '?' for char in text)
+    text = printable(' '.join(str(text).split()))
     return text if len(text) <= limit else f'{text[: limit - 3]}...'
+
+
+def printable(text: str) -> str:
+    """Return text without what would steer a terminal."""
+    return ''.join(char if char.isprintable() else '?' for char in text)
