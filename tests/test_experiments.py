@@ -531,6 +531,7 @@ def test_transfer_takes_a_mask_that_is_given(network, tmp_path):
 
 RANKING = ['rank_correlation.py', '--seeds', '0', '1', '--random-masks', '2',
            '--masks', '9', '--calibration-batches', '2', *TINY]  # fmt: skip
+BALANCED = 'search custom_hooks.1.sampling=balanced'
 
 
 def test_the_supernets_ranking_of_the_masks_of_a_table(folder, tool, request):
@@ -539,7 +540,7 @@ def test_the_supernets_ranking_of_the_masks_of_a_table(folder, tool, request):
     status, out = tool(*RANKING)
     assert status == 0
     rows = read_rows()[14:]
-    sampled = rows_of(rows, 'sampled mask')
+    sampled, repeated = (rows_of(rows, v) for v in ('sampled mask', 'repeated mask'))
     known = {row['mask'] for row in read_rows()[:14] if row['variant'] != 'search'}
     assert len(sampled) == 9 - len(known) > 0
     assert not known & {row['mask'] for row in sampled}
@@ -551,21 +552,25 @@ def test_the_supernets_ranking_of_the_masks_of_a_table(folder, tool, request):
         for entry in json.loads(line)['masks']
     }
     supernet = {row['mask']: float(row['percent'])
-                for row in rows_of(rows, 'supernet', 0)}  # fmt: skip
+                for row in rows_of(rows, 'supernet', 0)
+                if row['options'] == search['options']}  # fmt: skip
     assert len(supernet) == 9
     common = supernet.keys() & seen.keys()
     assert search['mask'] in common
     assert all(supernet[mask] == pytest.approx(seen[mask], abs=1e-3) for mask in common)
     # tau, pair by pair
     trained = {}
-    for row in read_rows()[:14] + sampled:
+    seeds = {}
+    for row in read_rows()[:14] + sampled + repeated:
         if row['variant'] not in ('search', 'unshared everywhere'):
             trained.setdefault(row['mask'], []).append(float(row['percent']))
+            seeds.setdefault(row['mask'], set()).add(row['seed'])
+    assert all(of_mask == {'0', '1'} for of_mask in seeds.values())
     trained = {mask: np.mean(values) for mask, values in trained.items()}
     x, y = (np.array([values[m] for m in trained]) for values in (supernet, trained))
     signs = [np.sign(v[:, None] - v) for v in (x, y)]
     tau = (signs[0] * signs[1]).sum() / np.sqrt(np.prod([(s**2).sum() for s in signs]))
-    assert f'| seed 0 | {tau:.2f} | ' in out
+    assert f'| as published | own | {tau:.2f} | ' in out
     assert 'of 9 masks' in out
     # and once more, nothing is run
     before = CSV.read_bytes()
@@ -576,6 +581,32 @@ def test_the_supernets_ranking_of_the_masks_of_a_table(folder, tool, request):
         + (out.rpartition('h left\n')[2].partition('**')[2])
     )
     assert CSV.read_bytes() == before
+
+
+def test_other_supernets_rank_the_same_masks(folder, tool):
+    assert tool(*RANKING, '--masks', '3', '--supernets', 'balanced')[0] == 0
+    rows = read_rows()[14:]
+    (search,) = rows_of(read_rows()[:14], 'search', 0)
+    (other,) = rows_of(rows, 'search', 0)
+    assert other['options'] == f'{search["options"]} {BALANCED}'
+    assert other['config_hash'] != search['config_hash']
+    # It trains no network of its own, and ranks what the table has trained.
+    assert {row['variant'].partition(' #')[0] for row in rows} == {
+        'search', 'repeated mask', 'supernet', 'supernet, norm layers on 2 batches',
+    }  # fmt: skip
+    masks = {
+        options: {row['mask'] for row in rows_of(rows, 'supernet', 0)
+                  if row['options'] == options}
+        for options in (search['options'], other['options'])
+    }  # fmt: skip
+    assert masks[search['options']] == masks[other['options']]
+    assert '\n| balanced | own | ' in tool(*RANKING, '--only-report')[1]
+    assert 'balanced' not in tool(*RANKING, '--only-report', '--supernets')[1]
+
+
+def test_an_unknown_supernet_is_refused():
+    with pytest.raises(EANError, match="no supernet 'fair'; it has balanced"):
+        RankingTable('mini', 'ResNet-20', 'SE', supernets=['fair'])
 
 
 def test_a_task_without_a_supernet_cannot_be_ranked():

@@ -1,8 +1,11 @@
+from collections import Counter
+
 import pytest
 import torch
 from mmengine.runner import Runner
 
-from ean_mm import Mask, SupernetHook
+from ean_mm import EANError, EANResNetCIFAR, Mask, SupernetHook
+from ean_mm.search import SearchSpace
 
 
 @pytest.fixture
@@ -65,6 +68,46 @@ def test_bit_probability_is_configurable(supernet_config, build_runner, p, conne
     assert {mask.num_connections for mask in masks.training} == {connections}
 
 
+def test_balanced_masks_have_every_number_of_bits_and_every_block_equally_often():
+    space = SearchSpace(
+        EANResNetCIFAR(depth=20, attention=dict(type='SEAttention', ratio=4))
+    )
+    generator = torch.Generator().manual_seed(0)
+    masks = [space.balanced(generator) for _ in range(5000)]
+    numbers = Counter(map(sum, masks))
+    # 500 of each expected, give or take 21: within four standard deviations
+    assert set(numbers) == set(range(10))
+    assert all(415 < number < 585 for number in numbers.values())
+    assert all(2350 < sum(bits) < 2650 for bits in zip(*masks))
+    # Of the masks with one bit, each has its share, which the order of bits decides.
+    ones = Counter(mask.index(1) for mask in masks if sum(mask) == 1)
+    assert len(ones) == 9 and all(25 < number < 90 for number in ones.values())
+
+
+def test_a_supernet_trains_with_balanced_masks(supernet_config, build_runner):
+    supernet_config.custom_hooks[1].sampling = 'balanced'
+    runner, masks = train(build_runner, supernet_config)
+    hook = next(h for h in runner.hooks if isinstance(h, SupernetHook))
+    drawn = []
+    for iteration in range(22):
+        runner.train_loop._iter = iteration
+        drawn.append(Mask(hook.draw(runner), (3, 3, 3)))
+    assert masks.training == drawn
+    # Bit by bit, 22 masks have fewer than two or more than seven bits once in a while;
+    # balanced ones in four of ten.
+    ends = [m for m in drawn if not 2 <= m.num_connections <= 7]
+    assert len(ends) >= 4
+
+
+def test_the_sandwich_rule_takes_turns(supernet_config, build_runner):
+    supernet_config.custom_hooks[1].sampling = 'sandwich'
+    _, masks = train(build_runner, supernet_config)
+    bits = [mask.num_connections for mask in masks.training]
+    assert bits[0::4] == [0] * 6 and bits[1::4] == [9] * 6
+    others = [mask for turn in (2, 3) for mask in masks.training[turn::4]]
+    assert len(set(others)) >= 8
+
+
 @pytest.mark.parametrize('val_mask', ['none', '110-010-001'])
 def test_validation_has_its_own_mask(supernet_config, build_runner, val_mask):
     supernet_config.custom_hooks[1].val_mask = val_mask
@@ -95,3 +138,8 @@ def test_ranks_with_seeds_of_their_own_take_the_first_ranks(
 def test_a_wrong_probability_is_refused():
     with pytest.raises(ValueError, match='p=2 is no probability'):
         SupernetHook(p=2)
+
+
+def test_an_unknown_sampling_is_refused():
+    with pytest.raises(EANError, match="'fair' is unknown; use independent, balanced"):
+        SupernetHook(sampling='fair')

@@ -44,6 +44,8 @@ class Protocol:
         images_per_class: Training images of each class to use; the search holds its
             reward images out of them. None for all.
         options: What to override in every config.
+        supernets: Other supernets to compare by how well they rank masks: what to
+            override in the configs of searches, by their names.
     """
 
     networks: Dict[str, Network]
@@ -51,6 +53,11 @@ class Protocol:
     supernet_epochs: Optional[int] = None
     images_per_class: Optional[int] = None
     options: Dict[str, Any] = field(default_factory=dict)
+    supernets: Dict[str, Dict[str, Any]] = field(default_factory=dict)
+
+
+BALANCED = {'custom_hooks.1.sampling': 'balanced'}
+DECAYED = {'param_scheduler': [dict(type='MultiStepLR', milestones=[10, 15])]}
 
 
 def _cifar10(depth: int, **changes: Any) -> Network:
@@ -67,7 +74,8 @@ DIGITS = Protocol(
             config='ean/resnet20_se_digits.py',
             search='ean/resnet20_se_search_digits.py',
         )
-    }
+    },
+    supernets={'balanced': BALANCED},
 )
 """the data of the demo, some minutes, to try the tools with"""
 
@@ -82,6 +90,10 @@ MINI = Protocol(
         f'{side}_dataloader.{option}': value
         for side in ('train', 'val', 'test')
         for option, value in (('num_workers', 0), ('persistent_workers', False))
+    },
+    supernets={
+        'balanced': BALANCED,
+        'balanced, decayed learning rate': {**BALANCED, **DECAYED},
     },
 )
 """a fifth of CIFAR-10, for two CPU cores"""

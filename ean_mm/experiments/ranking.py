@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import statistics
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from ean_mm.experiments.runs import (
     Table,
     build_runner,
     execute,
+    known_names,
     read_mask,
     where_and_when,
     written,
@@ -30,24 +31,32 @@ from ean_mm.search import BNCalibration, MaskEvaluator, SearchSpace, count_param
 from ean_mm.search.calibration import draw_batches
 
 SAMPLED = 'sampled mask'
+REPEATED = 'repeated mask'
 SUPERNET = 'supernet'
+AS_PUBLISHED = 'as published'
 SIMULATIONS = 2000
 
 
 class RankingTable(Table):
-    """The networks of a table that share attention, and more of other masks.
+    """The networks of a table that share attention, more of other masks, and supernets.
 
-    The others are drawn with any number of bits set and trained with the first seed.
+    The other masks are drawn with any number of bits set and trained with the first
+    seed. A mask that was trained less often than asked for is trained again.
 
     Args:
         protocol: Name of the protocol.
         network: Name of the network.
         attention: Name of the attention.
         num_masks: How many different masks there should be at least.
+        trainings: How often each mask is trained at least; more than there are seeds
+            is not possible.
+        supernets: Names of the protocol's supernets to compare with the one of the
+            search config; None for all.
         **kwargs: See :class:`~ean_mm.experiments.runs.Table`.
 
     Raises:
-        ValueError: The network's mask is not searched.
+        ValueError: The network's mask is not searched, or the protocol has no such
+            supernet.
     """
 
     def __init__(
@@ -56,6 +65,8 @@ class RankingTable(Table):
         network: str,
         attention: str,
         num_masks: int = 15,
+        trainings: int = 2,
+        supernets: Optional[Sequence[str]] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(protocol, [network], [attention], **kwargs)
@@ -63,39 +74,72 @@ class RankingTable(Table):
             raise EANError(f'the protocol {protocol!r} has no supernet of {network}')
         self.network, self.attention = network, attention
         self.num_masks = num_masks
+        self.trainings = min(trainings, len(self.seeds))
+        self.supernets: Dict[str, Table] = {AS_PUBLISHED: self}
+        for name in known_names(supernets, self.protocol.supernets, 'supernet'):
+            options = {
+                **(kwargs.get('search_options') or {}),
+                **self.protocol.supernets[name],
+            }
+            self.supernets[name] = Table(
+                protocol,
+                [network],
+                [attention],
+                **{**kwargs, 'search_options': options},
+            )
 
     def runs(self, results: Results) -> Iterator[Run]:
-        """Yield the runs whose mask is known; the sampled masks come last."""
-        done = results.by_hash()
+        """Yield the runs whose mask is known; what the table has not comes last."""
         runs = [run for run in super().runs(results) if run.variant != UNSHARED]
         yield from runs
-        searches = [run for run in runs if run.variant == SEARCH]
+        yield from self.all_searches()[len(self.seeds) :]  # the first are of the table
+        done = results.by_hash()
+        searches = self.searches(AS_PUBLISHED)
         if not all(search.hash in done for search in searches):
             return  # masks that will be found need not be sampled
-        masks = {run.mask for run in runs} - {''}
         like = read_mask(done[searches[0].hash]['mask'])
+        seeds: Dict[str, List[int]] = {}
+        for run in runs:
+            if run.variant != SEARCH and run.seed not in seeds.setdefault(run.mask, []):
+                seeds[run.mask].append(run.seed)
+        for number, mask in enumerate(self._sampled(like, list(seeds)), 1):
+            variant, seeds[mask] = f'{SAMPLED} #{number}', self.seeds[:1]
+            yield self.run(self.network, self.attention, variant, self.seeds[0], mask)
         numbers = itertools.count(1)
-        for mask in sampled_masks(like, seed=0):
-            if len(masks) >= min(self.num_masks, 2 ** len(like.bits)):
-                return
-            if written(mask) not in masks:
-                masks.add(written(mask))
-                variant = f'{SAMPLED} #{next(numbers)}'
-                yield self.run(
-                    self.network, self.attention, variant, self.seeds[0], written(mask)
-                )
+        for mask, used in seeds.items():
+            others = [seed for seed in self.seeds if seed not in used]
+            for seed in others[: max(0, self.trainings - len(used))]:
+                variant = f'{REPEATED} #{next(numbers)}'
+                yield self.run(self.network, self.attention, variant, seed, mask)
+
+    def _sampled(self, like: Mask, known: Sequence[str]) -> List[str]:
+        """Draw as many masks as are missing to have enough."""
+        masks = dict.fromkeys(known)
+        enough = min(self.num_masks, 2 ** len(like.bits))
+        draws = sampled_masks(like, seed=0)
+        while len(masks) < enough:
+            masks[written(next(draws))] = None
+        return list(masks)[len(known) :]
 
     def __len__(self) -> int:
         """Number of its runs, if no mask is found or drawn twice."""
-        of_table = len(self.seeds) * (4 + self.random_masks)
-        masks = 2 + len(self.seeds) * (1 + self.random_masks)
-        return of_table + max(0, self.num_masks - masks)
+        seeds = len(self.seeds)
+        of_table = seeds * (4 + self.random_masks)
+        masks = max(self.num_masks, 2 + seeds * (1 + self.random_masks))
+        sampled = masks - 2 - seeds * (1 + self.random_masks)
+        repeated = (masks - 2) * (self.trainings - 1)
+        return of_table + sampled + repeated + seeds * (len(self.supernets) - 1)
 
-    def searches(self) -> List[Run]:
-        """Return the searches, one a seed."""
+    def searches(self, supernet: str) -> List[Run]:
+        """Return the searches in a supernet, one a seed."""
+        table = self.supernets[supernet]
         return [
-            self.run(self.network, self.attention, SEARCH, seed) for seed in self.seeds
+            table.run(self.network, self.attention, SEARCH, seed) for seed in self.seeds
         ]
+
+    def all_searches(self) -> List[Run]:
+        """Return the searches in all supernets."""
+        return [run for supernet in self.supernets for run in self.searches(supernet)]
 
     def trained(self, results: Results) -> Dict[str, List[float]]:
         """Return what the networks of each mask have reached, in percent."""
@@ -124,14 +168,14 @@ def score_masks(
     """Add the accuracies of a table's masks in its supernets to the results.
 
     Args:
-        table: The table, whose networks have been trained.
+        table: The table, whose networks and supernets have been trained.
         results: Where the results are and go.
         work_dir: Folder with the supernets. One that is missing is trained again.
         calibration_batches: Training batches to re-estimate the statistics of the norm
             layers on for each mask; 0 to use the supernet's own.
     """
     masks = list(table.trained(results))
-    for search in table.searches():
+    for search in table.all_searches():
         known = results.by_hash()
         missing = [
             mask
@@ -251,35 +295,34 @@ def ranking_block(
     """Write how well the supernets rank the masks, as Markdown."""
     accuracies = table.trained(results)
     trained = {mask: statistics.fmean(values) for mask, values in accuracies.items()}
-    choices = (0, calibration_batches)
     lines = []
-    columns: Dict[int, List[float]] = {batches: [] for batches in choices}
     num_masks = set()
-    for search in table.searches():
-        cells = [f'seed {search.seed}']
-        for batches in choices:
-            known = scores(table, results, search, batches)
-            if len(known) < 2:
-                cells.append('')
-                continue
-            num_masks.add(len(known))
-            pairs = [(known[mask], trained[mask]) for mask in known]
-            columns[batches].append(tau(*zip(*pairs)))
-            cells.append(f'{columns[batches][-1]:.2f}')
-        lines.append(cells)
-    if not num_masks:
+    for supernet in table.supernets:
+        for batches in (0, calibration_batches):
+            taus, cells = [], []
+            for search in table.searches(supernet):
+                known = scores(table, results, search, batches)
+                if len(known) < 2:
+                    cells.append('')
+                    continue
+                num_masks.add(len(known))
+                pairs = [(known[mask], trained[mask]) for mask in known]
+                taus.append(tau(*zip(*pairs)))
+                cells.append(f'{taus[-1]:.2f}')
+            if taus:
+                own = f'of {batches} batches' if batches else 'own'
+                cells.append(f'{statistics.fmean(taus):.2f}')
+                lines.append([supernet, own, *cells])
+    if not lines:
         return 'No mask has been evaluated in a supernet yet.'
-    lines.append(
-        ['mean', *(f'{statistics.fmean(c):.2f}' if c else '' for c in columns.values())]
-    )
-    head = ["supernet's", 'own statistics', f'on {calibration_batches} batches']
+    seeds = [f'seed {seed}' for seed in table.seeds]
     numbers = ' or '.join(map(str, sorted(num_masks)))
     parts = [
         f"**{table.network}, {table.attention}**. Kendall's tau between the accuracy "
         f'of {numbers} masks in a supernet, on its reward images, and that of networks '
         'trained with them alone, on the test images; with the statistics of the norm '
         "layers that the supernet's training has left, and re-estimated for each mask.",
-        markdown_table(head, lines),
+        markdown_table(['supernet', 'statistics', *seeds, 'mean'], lines),
         _ceiling(list(accuracies.values())),
     ]
     return '\n\n'.join(parts)

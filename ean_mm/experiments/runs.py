@@ -131,12 +131,12 @@ class Table:
         self.protocol = PROTOCOLS[protocol]
         known = self.protocol.networks
         self.networks = {
-            name: known[name] for name in _known(networks, known, 'network')
+            name: known[name] for name in known_names(networks, known, 'network')
         }
         all_attentions = dict.fromkeys(
             name for network in self.networks.values() for name in network.attentions
         )
-        self.attentions = _known(attentions, all_attentions, 'attention')
+        self.attentions = known_names(attentions, all_attentions, 'attention')
         self.seeds = list(seeds)
         self.random_masks = random_masks
         self._options = options or {}
@@ -340,6 +340,22 @@ def read_mask(text: str) -> Mask:
     return Mask.parse(text, tuple(map(len, text.split('-'))))
 
 
+def known_names(
+    names: Optional[Sequence[str]], known: Dict[str, Any], what: str
+) -> List[str]:
+    """Return the names that are chosen, once each; all of the known for None.
+
+    Raises:
+        ValueError: One is not known.
+    """
+    for name in names or ():
+        if name not in known:
+            raise EANError(
+                f'the protocol has no {what} {name!r}; it has {", ".join(known)}'
+            )
+    return list(known) if names is None else list(dict.fromkeys(names))
+
+
 def _load(path: str, data_root: Optional[str]) -> Config:
     return copy.deepcopy(_load_once(path, data_root))
 
@@ -376,17 +392,6 @@ def _part(dataset: Dict[str, Any], images_per_class: int) -> Dict[str, Any]:
         num_per_class=images_per_class,
         dataset=dataset,
     )
-
-
-def _known(
-    names: Optional[Sequence[str]], known: Dict[str, Any], what: str
-) -> List[str]:
-    for name in names or ():
-        if name not in known:
-            raise EANError(
-                f'the protocol has no {what} {name!r}; it has {", ".join(known)}'
-            )
-    return list(known) if names is None else list(dict.fromkeys(names))
 
 
 def _as_text(options: Dict[str, Any], search_options: Dict[str, Any]) -> str:

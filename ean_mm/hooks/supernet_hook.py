@@ -14,6 +14,12 @@ from mmengine.runner import Runner
 from ean_mm.errors import EANError, one_line
 from ean_mm.search.space import Bits, SearchSpace
 
+SAMPLINGS = ('independent', 'balanced', 'sandwich')
+"""how masks are drawn"""
+
+SANDWICH = 4
+"""iterations of a round of the sandwich rule, of which two train random masks"""
+
 MAX_SKIPPED = 20
 """losses in a row that mixed precision may skip for not being finite"""
 
@@ -31,7 +37,13 @@ class SupernetHook(Hook):
     Training images that ``HeldOutSplit`` had to replace are counted in the log.
 
     Args:
-        p: Probability of each bit to be 1.
+        p: Probability of each bit to be 1, for masks that are drawn bit by bit.
+        sampling: How masks are drawn. ``'independent'``: bit by bit, as the EAN authors
+            do; almost all masks have half of the bits then, and none or all of them as
+            good as never. ``'balanced'``: every number of bits equally often.
+            ``'sandwich'``: no bit, every bit and two masks drawn bit by bit take turns,
+            after Yu & Huang, 2019, universally slimmable networks
+            (https://arxiv.org/abs/1903.05134), section 3.1, where they share a step.
         val_mask: Mask under which the supernet is validated; no bit is set by default,
             as in the EAN authors' code.
         seed: Seed of the masks; the runner's by default.
@@ -40,11 +52,20 @@ class SupernetHook(Hook):
     priority = 'HIGH'
 
     def __init__(
-        self, p: float = 0.5, val_mask: Any = 'none', seed: Optional[int] = None
+        self,
+        p: float = 0.5,
+        val_mask: Any = 'none',
+        seed: Optional[int] = None,
+        sampling: str = 'independent',
     ) -> None:
         if not 0 <= p <= 1:
             raise EANError(f'p={p} is no probability; give a number from 0 to 1')
+        if sampling not in SAMPLINGS:
+            raise EANError(
+                f'sampling {sampling!r} is unknown; use {", ".join(SAMPLINGS)}'
+            )
         self.p = p
+        self.sampling = sampling
         self.val_mask = val_mask
         self.seed = seed
         self._space: Optional[SearchSpace] = None
@@ -63,7 +84,13 @@ class SupernetHook(Hook):
         # Both numbers are mixed into one: torch's CPU generator reads 32 bits of seed.
         mixed = np.random.SeedSequence((self._seed, runner.iter)).generate_state(1)[0]
         generator = torch.Generator().manual_seed(int(mixed))
-        return self.space(runner).random(generator, self.p)
+        space = self.space(runner)
+        if self.sampling == 'balanced':
+            return space.balanced(generator)
+        turn = runner.iter % SANDWICH
+        if self.sampling == 'sandwich' and turn < 2:
+            return (turn,) * space.num_bits
+        return space.random(generator, self.p)
 
     def before_train(self, runner: Runner) -> None:
         self.space(runner)  # a model without masks is refused before the first epoch

@@ -91,6 +91,12 @@ class SearchSpace:
         }
         return self.join(masks)
 
+    def balanced(self, generator: torch.Generator) -> Bits:
+        """Draw how many bits are 1, every number equally often, and then which."""
+        plugged = int(torch.randint(self.num_bits + 1, (), generator=generator))
+        order = torch.randperm(self.num_bits, generator=generator).tolist()
+        return tuple(int(place < plugged) for place in order)
+
     def apply(self, bits: Sequence[int]) -> None:
         """Set the model to the masks in a string of bits."""
         for name, mask in self.split(bits).items():

@@ -2,7 +2,8 @@
 
 Compares the accuracy that masks have in a supernet with that of networks trained with
 them alone: those of the table (see run_table.py), and of more masks until there are
-enough. What has been run is not run again.
+enough. Does so for the supernet of the search config and for others of the protocol, to
+compare them. What has been run is not run again.
 """
 
 import argparse
@@ -21,6 +22,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--attention', default='SE')
     parser.add_argument('--masks', type=int, default=15, help='how many at least')
     parser.add_argument(
+        '--trainings', type=int, default=2, help='of each mask at least, a seed each'
+    )
+    parser.add_argument(
+        '--supernets',
+        nargs='*',
+        metavar='NAME',
+        help="of the protocol, to compare with the search config's; default: all",
+    )
+    parser.add_argument(
         '--calibration-batches',
         type=int,
         default=10,
@@ -37,6 +47,8 @@ def main() -> None:
         network=args.network,
         attention=args.attention,
         num_masks=args.masks,
+        trainings=args.trainings,
+        supernets=args.supernets,
     )
     results = read_results(args)
     if not args.only_report:
