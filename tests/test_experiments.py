@@ -529,6 +529,31 @@ def test_transfer_takes_a_mask_that_is_given(network, tmp_path):
     assert runs[0].cfg.model.backbone.attention is None
 
 
+@pytest.mark.parametrize(
+    'variants, expected',
+    [
+        (['plain', 'shared'], ['plain', 'shared everywhere']),
+        (['searched', 'random'], ['search', 'searched mask', 'random mask #1',
+                                  'random mask #2']),
+        (['random'], ['search', 'random mask #1', 'random mask #2']),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_some_of_the_variants(folder, variants, expected):
+    of_tiny = dict(
+        attentions=['SE'], random_masks=2, seeds=[0],
+        search_options={'custom_hooks.2.searcher.num_steps': 3},
+        options={'train_cfg.max_epochs': 1, 'model.backbone.base_channels': 8,
+                 'model.backbone.stem_channels': 8, 'model.head.in_channels': 32},
+    )  # fmt: skip
+    table = Table('digits', variants=variants, **of_tiny)
+    assert [run.variant for run in table.runs(Results(CSV))] == expected
+    assert len(table) == len(expected)
+    given = Table('transfer', ['FCN-18, CamVid'], variants=variants, seeds=[0, 1])
+    runs = [run.variant for run in given.runs(Results('none.csv'))]
+    assert 'search' not in runs and len(runs) == len(given)
+
+
 RANKING = ['rank_correlation.py', '--seeds', '0', '1', '--random-masks', '2',
            '--masks', '9', '--calibration-batches', '2', *TINY]  # fmt: skip
 BALANCED = 'search custom_hooks.1.sampling=balanced'

@@ -13,10 +13,10 @@ from ean_mm.experiments.runs import (
     SEARCHED,
     SHARED,
     UNSHARED,
+    VARIANTS,
     read_mask,
 )
 
-VARIANTS = (PLAIN, UNSHARED, SHARED, SEARCHED, RANDOM)
 ALL = 'all together'
 CONFIDENCE = 0.95
 COLUMNS = dict(percent='.2f', parameters=',.0f')
@@ -40,7 +40,7 @@ class NetworkReport:
             variant = row['variant'].partition(' #')[0]
             if variant == SEARCH:
                 self.searches.append(row)
-            elif variant in VARIANTS:
+            elif variant in VARIANTS.values():
                 self.trained.append(dict(row, variant=variant))
         self.attentions = list(dict.fromkeys(row['attention'] for row in self.trained))
         if 'none' in self.attentions:
@@ -141,7 +141,7 @@ class NetworkReport:
                     _with_deviation(
                         self.by_seed(attention, variant, 'percent').values(), 'percent'
                     )
-                    for variant in VARIANTS
+                    for variant in VARIANTS.values()
                 ),
                 _with_interval(
                     self.differences(attention, RANDOM, 'percent'), 'percent'
@@ -171,7 +171,7 @@ class NetworkReport:
     def _variants(self) -> str:
         lines = []
         for attention in ['none', *self.attentions]:
-            for variant in VARIANTS:
+            for variant in VARIANTS.values():
                 if (attention == 'none') != (variant == PLAIN):
                     continue
                 rows = self.rows_of(attention, variant)
@@ -233,7 +233,12 @@ def table_blocks(results: Results, protocol: str, options: str = '') -> Dict[str
     if not reports:
         nothing = 'No network has been trained yet.'
         return {protocol: nothing, f'{protocol} summary': nothing}
-    head = ['network', 'attention', *VARIANTS, f'searched - random ({CONFIDENCE:.0%})']
+    head = [
+        'network',
+        'attention',
+        *VARIANTS.values(),
+        f'searched - random ({CONFIDENCE:.0%})',
+    ]
     lines = [line for report in reports for line in report.summary()]
     return {
         protocol: '\n\n'.join(report.markdown() for report in reports),

@@ -28,6 +28,12 @@ UNSHARED = 'unshared everywhere'
 SHARED = 'shared everywhere'
 SEARCHED = 'searched mask'
 RANDOM = 'random mask'
+VARIANTS = {
+    variant.partition(' ')[0]: variant
+    for variant in (PLAIN, UNSHARED, SHARED, SEARCHED, RANDOM)
+}
+"""the variants by their short names"""
+
 SEARCH = 'search'  # the supernet and its search; its row has the mask
 
 BACKBONE = 'model.backbone'
@@ -107,13 +113,14 @@ class Table:
         attentions: Names of the attentions to plug in; None for all.
         seeds: Seeds of the trainings.
         random_masks: Random masks for every searched one.
+        variants: Short names of the variants to train; None for all.
         options: What to override in every config, dotted names to values.
         search_options: What to override in the configs of searches.
         data_root: Folder to read every data set from; None for the configs'.
 
     Raises:
-        ValueError: The protocol has no such network, or none of its networks has the
-            attention.
+        ValueError: The protocol has no such network or variant, or none of its networks
+            has the attention.
     """
 
     def __init__(
@@ -123,6 +130,7 @@ class Table:
         attentions: Optional[Sequence[str]] = None,
         seeds: Sequence[int] = (0, 1, 2),
         random_masks: int = 3,
+        variants: Optional[Sequence[str]] = None,
         options: Optional[Dict[str, Any]] = None,
         search_options: Optional[Dict[str, Any]] = None,
         data_root: Optional[str] = None,
@@ -139,6 +147,11 @@ class Table:
         self.attentions = known_names(attentions, all_attentions, 'attention')
         self.seeds = list(seeds)
         self.random_masks = random_masks
+        self.variants = {
+            VARIANTS[name] for name in known_names(variants, VARIANTS, 'variant')
+        }
+        if self.variants & {SEARCHED, RANDOM}:
+            self.variants.add(SEARCH)
         self._options = options or {}
         self._search_options = search_options or {}
         self._data_root = data_root
@@ -151,6 +164,11 @@ class Table:
         Args:
             results: What is done already, the searches among it.
         """
+        for run in self._all_runs(results):
+            if run.variant.partition(' #')[0] in self.variants:
+                yield run
+
+    def _all_runs(self, results: Results) -> Iterator[Run]:
         done = results.by_hash()
         for seed in self.seeds:
             for name, network in self.networks.items():
@@ -176,10 +194,12 @@ class Table:
 
     def __len__(self) -> int:
         """Number of its runs, if there are as many random masks as asked for."""
+        numbers = {PLAIN: 0, RANDOM: self.random_masks}
+        of_attention = sum(numbers.get(v, 1) for v in self.variants - {SEARCH})
         return len(self.seeds) * sum(
-            1
+            (PLAIN in self.variants)
             + len(self._attentions_of(network))
-            * (3 + self.random_masks + (network.search is not None))
+            * (of_attention + (network.search is not None and SEARCH in self.variants))
             for network in self.networks.values()
         )
 

@@ -12,7 +12,7 @@ import argparse
 from ean_mm.experiments.command_line import add_arguments, read_results, read_table
 from ean_mm.experiments.markdown import fill
 from ean_mm.experiments.report import table_blocks
-from ean_mm.experiments.runs import Table
+from ean_mm.experiments.runs import VARIANTS, Table
 from ean_mm.experiments.scheduler import run_table
 from ean_mm.launch import explain_errors
 
@@ -26,12 +26,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--attention', nargs='+', help='names of attentions, as SE; default: all'
     )
+    parser.add_argument(
+        '--variants', nargs='+', choices=VARIANTS, help='what to train; default: all'
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    table = read_table(args, Table, networks=args.network, attentions=args.attention)
+    table = read_table(
+        args,
+        Table,
+        networks=args.network,
+        attentions=args.attention,
+        variants=args.variants,
+    )
     results = read_results(args)
     if not args.only_report:
         run_table(table, results, args.work_dir, args.jobs, args.threads)
