@@ -64,6 +64,18 @@ def build_runner():
 
 
 @pytest.fixture
+def search_only_config(digits_config, build_runner, tmp_path):
+    """The search on digits, in a supernet as it was initialised."""
+    weights = build_runner(digits_config).model.state_dict()
+    torch.save(dict(state_dict=weights), tmp_path / 'supernet.pth')
+    digits_config.load_from = str(tmp_path / 'supernet.pth')
+    digits_config.train_cfg.max_epochs = 0
+    digits_config.param_scheduler = None
+    digits_config.pop('work_dir')
+    return digits_config
+
+
+@pytest.fixture
 def tool(root, tmp_path, monkeypatch, capsys):
     """Run a tool in this process; return its exit status and what it printed."""
 

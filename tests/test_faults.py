@@ -105,16 +105,9 @@ def test_a_supernet_killed_at_20_moments_ends_the_same(config, tmp_path, rng):
     assert not temporary_files(work_dir)
 
 
-def test_a_search_killed_at_20_moments_ends_the_same(
-    digits_config, build_runner, tmp_path, rng
-):
-    runner = build_runner(digits_config)
-    torch.save(dict(state_dict=runner.model.state_dict()), tmp_path / 'supernet.pth')
-    digits_config.load_from = str(tmp_path / 'supernet.pth')
-    digits_config.train_cfg.max_epochs = 0
-    digits_config.param_scheduler = None
-    digits_config.custom_hooks[2].searcher.num_steps = STEPS
-    config = dump(digits_config, tmp_path / 'search.py')
+def test_a_search_killed_at_20_moments_ends_the_same(search_only_config, tmp_path, rng):
+    search_only_config.custom_hooks[2].searcher.num_steps = STEPS
+    config = dump(search_only_config, tmp_path / 'search.py')
     through, work_dir = tmp_path / 'through', tmp_path / 'killed'
     finish(start(config, through))
 

@@ -39,18 +39,11 @@ def finish(process):
 
 
 @pytest.fixture
-def search_config(digits_config, build_runner, tmp_path):
-    """A config file that searches a supernet without training, a moment a mask."""
-    digits_config.work_dir = str(tmp_path / 'supernet')
-    runner = build_runner(digits_config)
-    torch.save(dict(state_dict=runner.model.state_dict()), tmp_path / 'supernet.pth')
-    digits_config.load_from = str(tmp_path / 'supernet.pth')
-    digits_config.train_cfg.max_epochs = 0
-    digits_config.param_scheduler = None
-    digits_config.custom_hooks[2].searcher.num_steps = STEPS
-    digits_config.pop('work_dir')
+def search_config(search_only_config, tmp_path):
+    """A config file that searches, a moment a mask."""
+    search_only_config.custom_hooks[2].searcher.num_steps = STEPS
     path = tmp_path / 'search.py'
-    digits_config.dump(path)
+    search_only_config.dump(path)
     return path
 
 
