@@ -507,6 +507,31 @@ def test_mini_is_a_short_form_of_the_config():
                     if k != 'dataset'}  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    'config, attention, variant, mask',
+    [
+        ('resnet20_cifar10-10k', 'none', 'plain', 'none'),
+        ('resnet20_se_everywhere_cifar10-10k', 'SE', 'shared everywhere', 'all'),
+        ('resnet20_se_cifar10-10k', 'SE', 'searched mask', 'masks/resnet20_se_cifar10'),
+    ],
+)
+def test_the_configs_of_10k_images_train_as_mini_does(
+    root, config, attention, variant, mask
+):
+    cfg = Config.fromfile(root / f'configs/ean/{config}.py')
+    run = Table('mini').run('ResNet-20', attention, variant, 0, mask).cfg
+    for part in ('data_preprocessor', 'optim_wrapper', 'param_scheduler', 'model.head',
+                 'model.backbone.attention', 'model.backbone.depth',
+                 'train_cfg.max_epochs', 'train_dataloader.batch_size',
+                 'train_dataloader.dataset',
+                 'test_dataloader.dataset.data_prefix'):  # fmt: skip
+        one, other = cfg, run
+        for key in part.split('.'):
+            one, other = one[key], other[key]
+        assert one == other, part
+    assert cfg.model.backbone.mask.startswith(mask)
+
+
 def test_full_has_the_schedule_and_the_images_of_the_config():
     run = Table('full').run('ResNet-164', 'SE', 'shared everywhere', 0, 'all')
     assert run.cfg.train_cfg.max_epochs == 164

@@ -70,6 +70,7 @@ def test_a_config_builds_the_network_of_the_file(entry):
     built = {name: str(module.mask) for name, module in modules.items()}
     meta = content['meta']
     assert meta['config'] == path.name
+    assert entry['Metadata']['Epochs'] == meta['epoch'] == cfg.train_cfg.max_epochs
     assert meta['ean_mm']['masks'] == built
     assert entry['Metadata']['Mask'] == (', '.join(built.values()) or 'none')
     for name, module in modules.items():
@@ -85,7 +86,7 @@ def test_all_that_is_there_is_listed():
     listed = {Path(entry['Weights']).name for entry in ENTRIES.values()}
     assert files == {'README.md', *listed}
     # and there is a test below that measures it again
-    assert all(name.endswith(('digits', 'cifar10')) for name in ENTRIES)
+    assert all(name.endswith(('digits', 'cifar10-10k')) for name in ENTRIES)
 
 
 def test_the_readme_is_of_the_metafiles():
@@ -127,7 +128,7 @@ def test_the_digits_accuracy_is_what_is_listed(name, tmp_path):
 
 
 @pytest.mark.slow
-@of('cifar10')
+@of('cifar10-10k')
 def test_the_cifar_accuracy_is_what_is_listed(name, tmp_path, cifar10):
     listed = ENTRIES[name]['Results'][0]['Metrics']['Top 1 Accuracy']
     measured = measure(ENTRIES[name], tmp_path, '--data-root', str(cifar10))

@@ -5,8 +5,8 @@ attention, the config, the data and the epochs. Its name ends in the first 8 dig
 its SHA-256. It is tested before it is written; with --metafile it is listed with what
 the test measured, and the README of the zoo is written anew:
 
-    python tools/publish_model.py configs/ean/resnet20_se_cifar10.py \\
-        work_dirs/resnet20_se_cifar10/epoch_164.pth model_zoo --dataset CIFAR-10 \\
+    python tools/publish_model.py configs/ean/resnet20_se_cifar10-10k.py \\
+        work_dirs/resnet20_se_cifar10-10k/epoch_20.pth model_zoo --dataset CIFAR-10 \\
         --metafile configs/ean/metafile.yml
 
 A network that --cfg-options made, as of another mask, gets a config of its own first,

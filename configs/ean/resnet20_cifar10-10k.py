@@ -1,0 +1,4 @@
+# The plain network, to compare with.
+_base_ = 'resnet20_se_cifar10-10k.py'
+
+model = dict(backbone=dict(attention=None, mask='none'))
