@@ -296,36 +296,58 @@ def ranking_block(
     accuracies = table.trained(results)
     trained = {mask: statistics.fmean(values) for mask, values in accuracies.items()}
     lines = []
-    num_masks = set()
     for supernet in table.supernets:
         for batches in (0, calibration_batches):
-            taus, cells = [], []
-            for search in table.searches(supernet):
-                known = scores(table, results, search, batches)
-                if len(known) < 2:
-                    cells.append('')
-                    continue
-                num_masks.add(len(known))
-                pairs = [(known[mask], trained[mask]) for mask in known]
-                taus.append(tau(*zip(*pairs)))
-                cells.append(f'{taus[-1]:.2f}')
-            if taus:
-                own = f'of {batches} batches' if batches else 'own'
-                cells.append(f'{statistics.fmean(taus):.2f}')
-                lines.append([supernet, own, *cells])
+            of_seeds = [
+                scores(table, results, search, batches)
+                for search in table.searches(supernet)
+            ]
+            if any(len(known) > 1 for known in of_seeds):
+                statistics_of = f'of {batches} batches' if batches else 'own'
+                cells = _correlations(of_seeds, trained)
+                lines.append([supernet, statistics_of, *cells])
     if not lines:
         return 'No mask has been evaluated in a supernet yet.'
     seeds = [f'seed {seed}' for seed in table.seeds]
-    numbers = ' or '.join(map(str, sorted(num_masks)))
+    head = ['supernet', 'statistics', 'masks', 'range', *seeds, 'mean', 'to half']
     parts = [
         f"**{table.network}, {table.attention}**. Kendall's tau between the accuracy "
-        f'of {numbers} masks in a supernet, on its reward images, and that of networks '
-        'trained with them alone, on the test images; with the statistics of the norm '
-        "layers that the supernet's training has left, and re-estimated for each mask.",
-        markdown_table(['supernet', 'statistics', *seeds, 'mean'], lines),
+        f'of {len(trained)} masks in a supernet, on its reward images, and that of '
+        'networks trained with each of them alone, on the test images; with the '
+        "statistics of the norm layers that the supernet's training has left, and "
+        're-estimated for each mask. The range is that from the worst to the best mask '
+        'in a supernet, in percentage points, the last column the tau between the '
+        'accuracy in the supernet and how near a mask is to half of the blocks; both '
+        'are means of the seeds.',
+        markdown_table(head, lines),
         _ceiling(list(accuracies.values())),
     ]
     return '\n\n'.join(parts)
+
+
+def _correlations(
+    of_seeds: Sequence[Dict[str, float]], trained: Dict[str, float]
+) -> List[str]:
+    """Write how many masks supernets have, their range, and taus for each seed."""
+    numbers = sorted({len(known) for known in of_seeds if known})
+    ranges, taus, to_half, of_seed = [], [], [], []
+    for known in of_seeds:
+        if len(known) < 2:
+            of_seed.append('')
+            continue
+        reached = list(known.values())
+        ranges.append(max(reached) - min(reached))
+        taus.append(tau(reached, [trained[mask] for mask in known]))
+        nearness = [-abs(mask.count('1') - mask.count('0')) for mask in known]
+        to_half.append(tau(reached, nearness))
+        of_seed.append(f'{taus[-1]:.2f}')
+    return [
+        ' or '.join(map(str, numbers)),
+        f'{statistics.fmean(ranges):.1f}',
+        *of_seed,
+        f'{statistics.fmean(taus):.2f}',
+        f'{statistics.fmean(to_half):.2f}',
+    ]
 
 
 def _ceiling(accuracies: List[List[float]]) -> str:
@@ -334,7 +356,9 @@ def _ceiling(accuracies: List[List[float]]) -> str:
         return 'No mask was trained twice, so that the noise of training is unknown.'
     deviation, perfect, again = noise_ceilings(accuracies)
     trainings = sum(len(values) for values in repeated)
+    means = [statistics.fmean(values) for values in accuracies]
     return (
+        f'Trained alone, the masks reach {min(means):.2f} to {max(means):.2f} %. '
         f'The standard deviation of a training is {deviation:.2f} percentage points '
         f'({trainings} trainings of {len(repeated)} masks). With that noise the true '
         f'accuracies would reach a tau of {perfect:.2f} to the measured ones, and one '

@@ -430,10 +430,16 @@ def _without_folders(node: Any) -> Any:
 
 @cache
 def _machine() -> str:
-    """Name the GPU, or else the processor."""
+    """Name the GPU, or else the processor and the instructions that PyTorch uses.
+
+    The same seed gives other numbers with other instructions, which processors of one
+    name may differ in.
+    """
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
+    name = 'unknown'
     for line in Path('/proc/cpuinfo').read_text().splitlines():
         if line.startswith('model name'):
-            return line.partition(':')[2].strip()
-    return 'unknown'
+            name = line.partition(':')[2].strip()
+            break
+    return f'{name}, {torch.backends.cpu.get_cpu_capability()}'
