@@ -12,7 +12,7 @@ from mmengine.runner.checkpoint import find_latest_checkpoint
 from scipy.stats import kendalltau
 
 from ean_mm.errors import EANError
-from ean_mm.experiments.report import markdown_table
+from ean_mm.experiments.report import effort, markdown_table
 from ean_mm.experiments.results import Results, Row
 from ean_mm.experiments.runs import (
     SEARCH,
@@ -143,13 +143,17 @@ class RankingTable(Table):
 
     def trained(self, results: Results) -> Dict[str, List[float]]:
         """Return what the networks of each mask have reached, in percent."""
-        rows = results.by_hash()
         accuracies: Dict[str, List[float]] = {}
-        for run in self.runs(results):
-            if run.variant != SEARCH and run.hash in rows:
-                row = rows.pop(run.hash)
+        for row in self.finished(results):
+            if row['variant'] != SEARCH:
                 accuracies.setdefault(row['mask'], []).append(row['percent'])
         return accuracies
+
+    def finished(self, results: Results) -> List[Row]:
+        """Return the rows of its runs, searches among them, each once."""
+        known = results.by_hash()
+        hashes = dict.fromkeys(run.hash for run in self.runs(results))
+        return [known[hash_] for hash_ in hashes if hash_ in known]
 
 
 def sampled_masks(like: Mask, seed: int) -> Iterator[Mask]:
@@ -320,7 +324,7 @@ def ranking_block(
         'accuracy in the supernet and how near a mask is to half of the blocks; both '
         'are means of the seeds.',
         markdown_table(head, lines),
-        _ceiling(list(accuracies.values())),
+        f'{_ceiling(list(accuracies.values()))} {effort(table.finished(results))}',
     ]
     return '\n\n'.join(parts)
 

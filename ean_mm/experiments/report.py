@@ -163,10 +163,7 @@ class NetworkReport:
                 f'{_range(self.searches, "train_images")} of the training images, '
                 f'masks rewarded on the other {_range(self.searches, "test_images")}.'
             )
-        runs = {row['config_hash']: row for row in self.trained + self.searches}
-        hours = sum(row['train_seconds'] for row in runs.values()) / 3600
-        machines = sorted({_machine(row) for row in runs.values()})
-        return f'{text} {len(runs)} runs, {hours:.2f} hours on {"; ".join(machines)}.'
+        return f'{text} {effort(self.trained + self.searches)}'
 
     def _variants(self) -> str:
         lines = []
@@ -244,6 +241,14 @@ def table_blocks(results: Results, protocol: str, options: str = '') -> Dict[str
         protocol: '\n\n'.join(report.markdown() for report in reports),
         f'{protocol} summary': markdown_table(head, lines),
     }
+
+
+def effort(rows: Iterable[Row]) -> str:
+    """Say how many runs rows are of, and the time and the machines that they took."""
+    runs = {row['config_hash']: row for row in rows}.values()
+    hours = sum(row['train_seconds'] for row in runs) / 3600
+    machines = sorted({_machine(row) for row in runs})
+    return f'{len(runs)} runs, {hours:.2f} hours on {"; ".join(machines)}.'
 
 
 def mean_interval(values: Sequence[float]) -> List[float]:
