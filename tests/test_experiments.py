@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 from scipy import stats
 
 from ean_mm import EANError, Mask
@@ -24,7 +24,7 @@ from ean_mm.experiments.markdown import fill
 from ean_mm.experiments.ranking import RankingTable, noise_ceilings, sampled_masks
 from ean_mm.experiments.report import NetworkReport, mean_interval
 from ean_mm.experiments.results import COLUMNS, Results
-from ean_mm.experiments.runs import Table, random_masks
+from ean_mm.experiments.runs import RESULT_KEYS, Table, random_masks
 from ean_mm.experiments.scheduler import due
 
 TINY = [
@@ -580,6 +580,32 @@ def test_some_of_the_variants(folder, variants, expected):
     given = Table('transfer', ['FCN-18, CamVid'], variants=variants, seeds=[0, 1])
     runs = [run.variant for run in given.runs(Results('none.csv'))]
     assert 'search' not in runs and len(runs) == len(given)
+
+
+@pytest.mark.parametrize('network', Table('transfer-mini').networks)
+def test_networks_of_half_width_are_the_same_but_narrower(network):
+    narrow = Table('transfer-mini', [network]).run(network, 'SE', 'searched mask', 0,
+                                                   '01-10-01-10').cfg  # fmt: skip
+    name = network.replace(', half width', '')
+    wide = Table('transfer', [name]).run(name, 'SE', 'searched mask', 0,
+                                         '01-10-01-10').cfg  # fmt: skip
+    for key in set(RESULT_KEYS) - {'model'}:
+        assert narrow.get(key) == wide.get(key), key
+    init_default_scope(narrow.default_scope)
+    sizes = [
+        {
+            key: value.shape
+            for key, value in MODELS.build(cfg.model).state_dict().items()
+        }
+        for cfg in (narrow, wide)
+    ]
+    assert sizes[0].keys() == sizes[1].keys()
+    ratios = {
+        a[0] / b[0]
+        for key in sizes[0]
+        if key.startswith('backbone') and (a := sizes[0][key]) and (b := sizes[1][key])
+    }
+    assert ratios == {0.5}
 
 
 RANKING = ['rank_correlation.py', '--seeds', '0', '1', '--random-masks', '2',

@@ -1,6 +1,6 @@
 """The protocols: what a table trains, on what, and for how long."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Optional
 
 CIFAR_ATTENTIONS = dict(
@@ -112,21 +112,53 @@ FULL = Protocol(
 )
 """all of CIFAR-10 by the schedule of the configs, for a GPU"""
 
-TRANSFER = Protocol(
+RETINANET = Network(
+    config='ean_det/retinanet_ean-r18_fpn_bccd.py',
+    attentions=dict(SE=dict(type='SEAttention')),
+    metric='pascal_voc/mAP',
+    to_percent=100.0,
+)
+FCN = Network(
+    config='ean_seg/fcn_ean-r18-d8_camvid.py',
+    attentions=dict(SE=dict(type='SEAttention')),
+    metric='mIoU',
+)
+
+TRANSFER = Protocol(networks={'RetinaNet-18, BCCD': RETINANET, 'FCN-18, CamVid': FCN})
+"""a mask that was found on CIFAR-10 on two other tasks"""
+
+HALF_WIDTH = {'model.backbone.base_channels': 32, 'model.backbone.stem_channels': 32}
+
+TRANSFER_MINI = Protocol(
     networks={
-        'RetinaNet-18, BCCD': Network(
-            config='ean_det/retinanet_ean-r18_fpn_bccd.py',
-            attentions=dict(SE=dict(type='SEAttention')),
-            metric='pascal_voc/mAP',
-            to_percent=100.0,
+        'RetinaNet-18, half width, BCCD': replace(
+            RETINANET,
+            options={
+                **HALF_WIDTH,
+                'model.neck.in_channels': [32, 64, 128, 256],
+                'model.neck.out_channels': 64,
+                'model.bbox_head.in_channels': 64,
+                'model.bbox_head.feat_channels': 64,
+            },
         ),
-        'FCN-18, CamVid': Network(
-            config='ean_seg/fcn_ean-r18-d8_camvid.py',
-            attentions=dict(SE=dict(type='SEAttention')),
-            metric='mIoU',
+        'FCN-18, half width, CamVid': replace(
+            FCN,
+            options={
+                **HALF_WIDTH,
+                'model.decode_head.in_channels': 256,
+                'model.decode_head.channels': 64,
+                'model.auxiliary_head.in_channels': 128,
+                'model.auxiliary_head.channels': 32,
+            },
         ),
     }
 )
-"""a mask that was found on CIFAR-10 on two other tasks"""
+"""the same with half of the channels, for two CPU cores"""
 
-PROTOCOLS = dict(digits=DIGITS, mini=MINI, full=FULL, transfer=TRANSFER)
+PROTOCOLS = {
+    'digits': DIGITS,
+    'mini': MINI,
+    'full': FULL,
+    'transfer': TRANSFER,
+    'transfer-mini': TRANSFER_MINI,
+}
