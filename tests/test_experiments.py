@@ -670,11 +670,12 @@ def test_the_taus_and_ranges_of_supernets():
     trained = {'11-00': 70.0, '00-00': 68.0, '11-11': 69.0}
     one = {'11-00': 65.0, '00-00': 50.0, '11-11': 60.0}  # all pairs as when trained
     other = {'11-00': 50.0, '00-00': 60.0, '11-11': 52.0}  # all the other way round
-    cells = ranking._correlations([one, other, {}], trained)
+    cells = ranking._correlations([one, {}, other], trained)
     # '11-00' has half of the blocks, the others tie: two of three pairs, tau-b
     to_half = 2 / (3 * 2) ** 0.5
-    assert cells == ['3', '12.5', '1.00', '-1.00', '', '0.00', f'{0:.2f}']
-    assert ranking._correlations([one], trained)[-1] == f'{to_half:.2f}'
+    assert cells == ['3', '1.00', '', '-1.00', '0.00', '-1.00', '12.5', '0.00']
+    assert ranking._correlations([one], trained) == [
+        '3', '1.00', '1.00', '', '15.0', f'{to_half:.2f}']  # fmt: skip
 
 
 def test_other_supernets_rank_the_same_masks(folder, tool):

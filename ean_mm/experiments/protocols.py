@@ -91,10 +91,7 @@ MINI = Protocol(
         for side in ('train', 'val', 'test')
         for option, value in (('num_workers', 0), ('persistent_workers', False))
     },
-    supernets={
-        'balanced': BALANCED,
-        'balanced, decayed learning rate': {**BALANCED, **DECAYED},
-    },
+    supernets={'balanced, decayed learning rate': {**BALANCED, **DECAYED}},
 )
 """a fifth of CIFAR-10, for two CPU cores"""
 

@@ -313,16 +313,25 @@ def ranking_block(
     if not lines:
         return 'No mask has been evaluated in a supernet yet.'
     seeds = [f'seed {seed}' for seed in table.seeds]
-    head = ['supernet', 'statistics', 'masks', 'range', *seeds, 'mean', 'to half']
+    head = [
+        'supernet',
+        'statistics',
+        'masks',
+        *seeds,
+        'mean',
+        'between',
+        'range',
+        'half',
+    ]
     parts = [
         f"**{table.network}, {table.attention}**. Kendall's tau between the accuracy "
         f'of {len(trained)} masks in a supernet, on its reward images, and that of '
         'networks trained with each of them alone, on the test images; with the '
         "statistics of the norm layers that the supernet's training has left, and "
-        're-estimated for each mask. The range is that from the worst to the best mask '
-        'in a supernet, in percentage points, the last column the tau between the '
-        'accuracy in the supernet and how near a mask is to half of the blocks; both '
-        'are means of the seeds.',
+        're-estimated for each mask. Then, as means: *between*, the tau between two of '
+        'these supernets; *range*, from the worst to the best mask in a supernet, in '
+        'percentage points; *half*, the tau between the accuracy in a supernet and how '
+        'near a mask is to half of the blocks.',
         markdown_table(head, lines),
         f'{_ceiling(list(accuracies.values()))} {effort(table.finished(results))}',
     ]
@@ -332,25 +341,27 @@ def ranking_block(
 def _correlations(
     of_seeds: Sequence[Dict[str, float]], trained: Dict[str, float]
 ) -> List[str]:
-    """Write how many masks supernets have, their range, and taus for each seed."""
-    numbers = sorted({len(known) for known in of_seeds if known})
-    ranges, taus, to_half, of_seed = [], [], [], []
-    for known in of_seeds:
-        if len(known) < 2:
-            of_seed.append('')
-            continue
+    """Write what supernets of several seeds say of masks: their number, tau, etc."""
+    of_seeds = [known if len(known) > 1 else {} for known in of_seeds]
+    taus, ranges, half, between = [], [], [], []
+    for known in filter(None, of_seeds):
         reached = list(known.values())
-        ranges.append(max(reached) - min(reached))
         taus.append(tau(reached, [trained[mask] for mask in known]))
+        ranges.append(max(reached) - min(reached))
         nearness = [-abs(mask.count('1') - mask.count('0')) for mask in known]
-        to_half.append(tau(reached, nearness))
-        of_seed.append(f'{taus[-1]:.2f}')
+        half.append(tau(reached, nearness))
+    for one, other in itertools.combinations(filter(None, of_seeds), 2):
+        common = one.keys() & other.keys()
+        between.append(tau([one[m] for m in common], [other[m] for m in common]))
+    numbers = sorted({len(known) for known in of_seeds if known})
+    of_seed = iter(taus)
     return [
         ' or '.join(map(str, numbers)),
-        f'{statistics.fmean(ranges):.1f}',
-        *of_seed,
+        *(f'{next(of_seed):.2f}' if known else '' for known in of_seeds),
         f'{statistics.fmean(taus):.2f}',
-        f'{statistics.fmean(to_half):.2f}',
+        f'{statistics.fmean(between):.2f}' if between else '',
+        f'{statistics.fmean(ranges):.1f}',
+        f'{statistics.fmean(half):.2f}',
     ]
 
 

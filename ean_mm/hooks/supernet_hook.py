@@ -38,15 +38,15 @@ class SupernetHook(Hook):
 
     Args:
         p: Probability of each bit to be 1, for masks that are drawn bit by bit.
+        val_mask: Mask under which the supernet is validated; no bit is set by default,
+            as in the EAN authors' code.
+        seed: Seed of the masks; the runner's by default.
         sampling: How masks are drawn. ``'independent'``: bit by bit, as the EAN authors
             do; almost all masks have half of the bits then, and none or all of them as
             good as never. ``'balanced'``: every number of bits equally often.
             ``'sandwich'``: no bit, every bit and two masks drawn bit by bit take turns,
             after Yu & Huang, 2019, universally slimmable networks
             (https://arxiv.org/abs/1903.05134), section 3.1, where they share a step.
-        val_mask: Mask under which the supernet is validated; no bit is set by default,
-            as in the EAN authors' code.
-        seed: Seed of the masks; the runner's by default.
     """
 
     priority = 'HIGH'
