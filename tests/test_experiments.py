@@ -709,6 +709,21 @@ def test_a_task_without_a_supernet_cannot_be_ranked():
         RankingTable('transfer', 'FCN-18, CamVid', 'SE')
 
 
+def test_the_documents_numbers_are_those_of_the_csv(root, tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = ('--only-report', '--csv', root / 'docs/data/results.csv', '--report')
+    for name in ('docs/results.md', 'README.md'):
+        shutil.copy(root / name, tmp_path)
+    for protocol in ('mini', 'full', 'transfer-mini', 'transfer'):
+        assert (
+            tool('run_table.py', '--protocol', protocol, *results, 'results.md')[0] == 0
+        )
+    assert tool('run_table.py', '--protocol', 'mini', *results, 'README.md')[0] == 0
+    assert tool('rank_correlation.py', *results, 'results.md')[0] == 0
+    for name in ('docs/results.md', 'README.md'):
+        assert (tmp_path / Path(name).name).read_text() == (root / name).read_text()
+
+
 def test_noise_bounds_the_rank_correlation():
     masks = np.arange(20.0)
     exact = [[value, value] for value in masks]
