@@ -27,11 +27,13 @@ from ean_mm.experiments.results import COLUMNS, Results
 from ean_mm.experiments.runs import RESULT_KEYS, Table, random_masks
 from ean_mm.experiments.scheduler import due
 
+OPTIONS = {'train_cfg.max_epochs': 1, 'model.backbone.base_channels': 8,
+           'model.backbone.stem_channels': 8, 'model.head.in_channels': 32}  # fmt: skip
+SEARCH_OPTIONS = {'custom_hooks.2.searcher.num_steps': 3}
 TINY = [
-    '--protocol', 'digits', '--work-dir', 'runs', '--cfg-options',
-    'train_cfg.max_epochs=1', 'model.backbone.base_channels=8',
-    'model.backbone.stem_channels=8', 'model.head.in_channels=32',
-    '--search-cfg-options', 'custom_hooks.2.searcher.num_steps=3',
+    '--protocol', 'digits', '--work-dir', 'runs',
+    '--cfg-options', *(f'{k}={value}' for k, value in OPTIONS.items()),
+    '--search-cfg-options', *(f'{k}={value}' for k, value in SEARCH_OPTIONS.items()),
 ]  # fmt: skip
 TABLE = ['run_table.py', '--attention', 'SE', '--seeds', '0', '1',
          '--random-masks', '2', *TINY]  # fmt: skip
@@ -194,11 +196,8 @@ def test_a_changed_config_is_run_again(folder, change, number):
     table = Table(
         'digits', attentions=['SE'], random_masks=2,
         seeds=change.pop('seeds', (0, 1)), data_root=change.pop('data_root', None),
-        search_options={'custom_hooks.2.searcher.num_steps': 3,
-                        **change.pop('search', {})},
-        options={'train_cfg.max_epochs': 1, 'model.backbone.base_channels': 8,
-                 'model.backbone.stem_channels': 8, 'model.head.in_channels': 32,
-                 **change})  # fmt: skip
+        search_options={**SEARCH_OPTIONS, **change.pop('search', {})},
+        options={**OPTIONS, **change})  # fmt: skip
     assert len(list(due(table, Results(CSV), set()))) == number
 
 
@@ -208,11 +207,7 @@ def test_a_run_under_another_name_takes_the_result_that_is_there(folder):
     CSV.write_text(text)
     results = Results(CSV)
     table = Table('digits', attentions=['SE'], seeds=(0, 1), random_masks=2,
-                  options={'train_cfg.max_epochs': 1,
-                           'model.backbone.base_channels': 8,
-                           'model.backbone.stem_channels': 8,
-                           'model.head.in_channels': 32},
-                  search_options={'custom_hooks.2.searcher.num_steps': 3})  # fmt: skip
+                  options=OPTIONS, search_options=SEARCH_OPTIONS)  # fmt: skip
     assert list(due(table, results, set())) == []
     new = read_rows()[14:]
     assert [row['variant'] for row in new] == ['shared everywhere'] * 2
@@ -568,13 +563,9 @@ def test_transfer_takes_a_mask_that_is_given(network, tmp_path):
     ids=str,
 )  # fmt: skip
 def test_some_of_the_variants(folder, variants, expected):
-    of_tiny = dict(
-        attentions=['SE'], random_masks=2, seeds=[0],
-        search_options={'custom_hooks.2.searcher.num_steps': 3},
-        options={'train_cfg.max_epochs': 1, 'model.backbone.base_channels': 8,
-                 'model.backbone.stem_channels': 8, 'model.head.in_channels': 32},
-    )  # fmt: skip
-    table = Table('digits', variants=variants, **of_tiny)
+    table = Table('digits', attentions=['SE'], seeds=[0], random_masks=2,
+                  variants=variants, options=OPTIONS,
+                  search_options=SEARCH_OPTIONS)  # fmt: skip
     assert [run.variant for run in table.runs(Results(CSV))] == expected
     assert len(table) == len(expected)
     given = Table('transfer', ['FCN-18, CamVid'], variants=variants, seeds=[0, 1])
