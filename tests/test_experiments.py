@@ -433,8 +433,15 @@ def test_differences_are_paired_by_seed(report):
 
 def test_a_partial_table_is_reported(report):
     text = report.markdown()
-    assert '| SE | shared everywhere | 0 |  |  |  |' in text
+    assert 'shared everywhere' not in text  # nothing of it was trained
     assert '| DIA | searched - random mask | 1 | -1.00 | +100 |' in text
+
+
+def test_epochs_are_of_loops_that_count_them(report):
+    assert ' iterations (1 whole epochs), tested on ' in report.markdown()
+    for row in report.trained:
+        row['epochs'] = 0  # mmseg's loops count iterations
+    assert ' iterations, tested on ' in report.markdown()
 
 
 def test_the_report_says_what_became_of_the_claims():

@@ -151,10 +151,12 @@ class NetworkReport:
         ]
 
     def _setting(self) -> str:
+        epochs = ''
+        if any(row['epochs'] for row in self.trained):  # a loop of epochs counts them
+            epochs = f' ({_range(self.trained, "epochs")} whole epochs)'
         text = (
             f'Trained on {_range(self.trained, "train_images")} images for '
-            f'{_range(self.trained, "iterations")} iterations '
-            f'({_range(self.trained, "epochs")} whole epochs), tested on '
+            f'{_range(self.trained, "iterations")} iterations{epochs}, tested on '
             f'{_range(self.trained, "test_images")} (`{self.metric}`, in %).'
         )
         if self.searches:
@@ -172,6 +174,8 @@ class NetworkReport:
                 if (attention == 'none') != (variant == PLAIN):
                     continue
                 rows = self.rows_of(attention, variant)
+                if not rows:
+                    continue
                 cells = [
                     _with_deviation(
                         self.by_seed(attention, variant, column).values(), column
@@ -193,6 +197,8 @@ class NetworkReport:
                     column: self.differences(attention, variant, column)
                     for column in COLUMNS
                 }
+                if not differences['percent']:
+                    continue
                 cells = [_with_interval(differences[c], c) for c in COLUMNS]
                 pairs = str(len(differences['percent']))
                 lines.append([attention, f'searched - {variant}', pairs, *cells])
