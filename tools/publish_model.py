@@ -7,6 +7,7 @@ the test measured, and the README of the zoo is written anew:
 
     python tools/publish_model.py configs/ean/resnet20_se_cifar10-10k.py \\
         work_dirs/resnet20_se_cifar10-10k/epoch_20.pth model_zoo --dataset CIFAR-10 \\
+        --training-data 'CIFAR-10, 1,000 images a class' \\
         --metafile configs/ean/metafile.yml
 
 A network that --cfg-options made, as of another mask, gets a config of its own first,

@@ -92,7 +92,7 @@ class RankingTable(Table):
         """Yield the runs whose mask is known; what the table has not comes last."""
         runs = [run for run in super().runs(results) if run.variant != UNSHARED]
         yield from runs
-        yield from self.all_searches()[len(self.seeds) :]  # the first are of the table
+        yield from self.all_searches()
         done = results.by_hash()
         searches = self.searches(AS_PUBLISHED)
         if not all(search.hash in done for search in searches):

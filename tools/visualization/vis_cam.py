@@ -8,7 +8,7 @@ A network is a name of the model zoo, or a config and a checkpoint:
     python tools/visualization/vis_cam.py cam.png --images cat.jpg dog.jpg \\
         configs/ean/resnet50_se.py work_dirs/resnet50_se/epoch_120.pth
 
-The heat map is of the class that the network predicts. With CIFAR-10 in data/cifar10
+The heat map is of the class that the network predicts. With CIFAR-10 in data/cifar10,
 --num 10 resnet20_cifar10-10k resnet20_se_everywhere_cifar10-10k
 resnet20_se_cifar10-10k draws an image of each class.
 """
