@@ -428,6 +428,7 @@ def test_differences_are_paired_by_seed(report):
     assert report.differences('SE', 'plain', 'percent') == [2, 2, 8]
     assert report.differences('SE', 'shared everywhere', 'percent') == []
     assert report.differences('all together', random, 'percent') == [2, 1.5, -1]
+    assert report.differences('all together', 'plain', 'percent') == []
     assert report.differences('DIA', random, 'parameters') == [100]
 
 
@@ -435,6 +436,8 @@ def test_a_partial_table_is_reported(report):
     text = report.markdown()
     assert 'shared everywhere' not in text  # nothing of it was trained
     assert '| DIA | searched - random mask | 1 | -1.00 | +100 |' in text
+    better = report.claims().splitlines()[0]
+    assert 'all together +0.83 (-3.16 to +4.83) points, no difference' in better
 
 
 def test_epochs_are_of_loops_that_count_them(report):

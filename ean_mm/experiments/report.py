@@ -67,16 +67,22 @@ class NetworkReport:
         """Return the searched mask's value minus another variant's, seed by seed.
 
         Args:
-            attention: Name of the attention, or ``ALL`` for the pairs of all of them.
+            attention: Name of the attention, or ``ALL`` for the pairs of all of them;
+                those with the plain network are not pooled, as attentions share it.
             variant: The other variant.
             column: What to compare.
         """
         if attention == ALL:
+            if variant == PLAIN:
+                return []
             pairs = (self.differences(one, variant, column) for one in self.attentions)
             return [difference for of_one in pairs for difference in of_one]
         searched = self.by_seed(attention, SEARCHED, column)
         others = self.by_seed(attention, variant, column)
         return [searched[seed] - others[seed] for seed in searched if seed in others]
+
+    def _compared(self) -> List[str]:
+        return self.attentions + [ALL] * (len(self.attentions) > 1)
 
     def markdown(self) -> str:
         """Write how it was measured, each variant, the differences and the masks."""
@@ -104,7 +110,7 @@ class NetworkReport:
             shown = [
                 f'{attention} {_with_interval(differences, "percent")} points, '
                 f'{_verdict(differences)}'
-                for attention in self.attentions
+                for attention in self._compared()
                 if (differences := self.differences(attention, variant, 'percent'))
             ]
             if shown:
@@ -189,9 +195,8 @@ class NetworkReport:
         return markdown_table(head, lines)
 
     def _differences(self) -> str:
-        attentions = self.attentions + [ALL] * (len(self.attentions) > 1)
         lines = []
-        for attention in attentions:
+        for attention in self._compared():
             for variant in (RANDOM, PLAIN, UNSHARED, SHARED):
                 differences = {
                     column: self.differences(attention, variant, column)
