@@ -284,6 +284,19 @@ def test_a_torn_last_line_is_survived(folder, tool):
     assert tool(*TABLE)[1].count('cut off') == 0
 
 
+def test_the_time_left_is_that_of_the_runs_shared_among_the_jobs(tmp_path, capsys):
+    table, results = Table('digits', attentions=['SE']), Results(tmp_path / 'new.csv')
+    for jobs in (1, 2):
+        run = next(due(table, results, set()))
+        progress = scheduler._Progress(table, results, jobs)
+        row = make_row(run.variant, run.seed, 90, train_seconds=1800, date='today')
+        results.append({**row, **run.facts(), 'mask': '110-010-001'})
+        progress.report(run)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith('[1/24] ') and first.endswith('; 11.5 h left')
+    assert second.startswith('[2/24] ') and second.endswith('; 5.5 h left')
+
+
 def test_a_damaged_line_is_named(folder):
     text = CSV.read_text()
     for damage in (text.replace(',plain,', ',', 1), text.replace(',1437,', ',x,', 1)):

@@ -4,9 +4,9 @@ import fcntl
 import multiprocessing
 import os
 import signal
+import statistics
 import sys
 import threading
-import time
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
@@ -17,7 +17,7 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import torch
 
@@ -108,8 +108,7 @@ class _Progress:
 
     def __init__(self, table: Table, results: Results, jobs: int) -> None:
         self.table, self.results, self.jobs = table, results, jobs
-        self.started = time.time()
-        self.first = len(self._done())
+        self.seconds: List[float] = []
 
     def _done(self) -> set:
         known = self.results.by_hash()
@@ -117,8 +116,9 @@ class _Progress:
 
     def report(self, run: Run) -> None:
         row, done = self.results.rows[-1], len(self._done())
-        each = (time.time() - self.started) / max(done - self.first, 1)
-        left = each * max(len(self.table) - done, 0)
+        self.seconds.append(row['train_seconds'])
+        runs = max(len(self.table) - done, 0)
+        left = statistics.fmean(self.seconds) * runs / self.jobs
         found = f', found {row["mask"]}' if run.variant == SEARCH else ''
         print(
             f'[{done}/{len(self.table)}] {run}: {row["percent"]:.2f} %{found}, '
