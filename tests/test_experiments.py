@@ -442,6 +442,7 @@ def test_differences_are_paired_by_seed(report):
     assert report.differences('SE', 'shared everywhere', 'percent') == []
     assert report.differences('all together', random, 'percent') == [2, 1.5, -1]
     assert report.differences('all together', 'plain', 'percent') == []
+    assert report.differences('all together', random, 'parameters') == []
     assert report.differences('DIA', random, 'parameters') == [100]
 
 

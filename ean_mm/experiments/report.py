@@ -67,13 +67,14 @@ class NetworkReport:
         """Return the searched mask's value minus another variant's, seed by seed.
 
         Args:
-            attention: Name of the attention, or ``ALL`` for the pairs of all of them;
-                those with the plain network are not pooled, as attentions share it.
+            attention: Name of the attention, or ``ALL`` for the pairs of all of them.
+                Those with the plain network, which attentions share, and parameters,
+                which differ by the attention, are not pooled.
             variant: The other variant.
             column: What to compare.
         """
         if attention == ALL:
-            if variant == PLAIN:
+            if variant == PLAIN or column == 'parameters':
                 return []
             pairs = (self.differences(one, variant, column) for one in self.attentions)
             return [difference for of_one in pairs for difference in of_one]
