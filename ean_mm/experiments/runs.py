@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 from ean_mm.errors import EANError
 from ean_mm.experiments.protocols import PROTOCOLS, Network
 from ean_mm.experiments.results import LABEL, Results, Row
+from ean_mm.hooks import ChannelsLastHook
 from ean_mm.launch import add_hook, check, load_config
 from ean_mm.mask import Mask
 from ean_mm.search import count_parameters
@@ -285,6 +286,9 @@ def execute(run: Run, work_dir: Path) -> Row:
     folder = run.folder(work_dir)
     shutil.rmtree(folder, ignore_errors=True)
     runner = build_runner(run, folder)
+    if not torch.cuda.is_available():
+        # ResNet-20 with AVX2: 1.2 times as fast with SE or DIA, 1.07 with SGE
+        runner.register_hook(ChannelsLastHook())
     started = time.perf_counter()
     runner.train()
     seconds = time.perf_counter() - started
@@ -315,18 +319,11 @@ def execute(run: Run, work_dir: Path) -> Row:
 
 
 def build_runner(run: Run, folder: Path) -> Runner:
-    """Build the runner of a run.
-
-    On a CPU the model's tensors are laid out channels last, as its convolutions prefer:
-    a ResNet-20 trains 1.07 (SGE) to 1.2 times as fast (SE, DIA) with AVX2.
-    """
+    """Build the runner of a run."""
     cfg = copy.deepcopy(run.cfg)
     cfg.work_dir = str(folder)
     cfg.experiment_name = f'{run.hash}_{time.time_ns()}'
-    runner = Runner.from_cfg(cfg)
-    if not torch.cuda.is_available():
-        runner.model.to(memory_format=torch.channels_last)
-    return runner
+    return Runner.from_cfg(cfg)
 
 
 def where_and_when() -> Row:
