@@ -1,5 +1,7 @@
 """The attention modules against the papers' formulas, written out independently."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -181,6 +183,29 @@ def test_sge_on_a_single_position_is_the_sigmoid_of_its_bias():
 def test_sge_groups_must_divide_the_channels():
     with pytest.raises(ValueError, match='64 groups do not divide 96 channels'):
         SGEAttention(96)
+
+
+def test_sge_warns_of_groups_of_one_channel_and_of_nothing_else():
+    with pytest.warns(UserWarning, match='each of 64 channels .* set groups=16 or'):
+        SGEAttention(64)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        SGEAttention(64, groups=16)
+        SGEAttention(256)
+
+
+def test_only_groups_of_one_channel_have_large_gradients():
+    def largest_gradient(groups):
+        torch.manual_seed(0)
+        module = SGEAttention(64, groups=groups)
+        torch.nn.init.ones_(module.weight)
+        x = torch.randn(1000, 64, 8, 8).requires_grad_()
+        module(x).backward(torch.randn(x.shape))
+        norms = x.grad.flatten(2).norm(dim=2)
+        return (norms.max() / norms.median()).item()
+
+    assert largest_gradient(64) > 100
+    assert largest_gradient(16) < 10
 
 
 @pytest.mark.parametrize(

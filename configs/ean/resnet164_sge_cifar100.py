@@ -8,7 +8,8 @@ _base_ = [
 # Found by resnet164_sge_search_cifar100.py, which has to run first.
 model = dict(
     backbone=dict(
-        attention=dict(type='SGEAttention'),
+        # four channels a group in the first stage, as ResNet-50 has
+        attention=dict(type='SGEAttention', groups=16),
         mask='work_dirs/resnet164_sge_search_cifar100/mask_backbone.json',
     )
 )

@@ -5,4 +5,5 @@ _base_ = [
     '../_base_/search_runtime.py',
 ]
 
-model = dict(backbone=dict(attention=dict(type='SGEAttention')))
+# four channels a group in the first stage, as ResNet-50 has
+model = dict(backbone=dict(attention=dict(type='SGEAttention', groups=16)))

@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Optional
 
+# A ResNet-20 has a sixteenth of the channels of a ResNet-50 (16, 32, 64 of 256, 512,
+# 1024): as wide bottlenecks for it as for four times as many channels, and SGE with as
+# many channels in a group.
 CIFAR_ATTENTIONS = dict(
     SE=dict(type='SEAttention', ratio=4),
     DIA=dict(type='DIAAttention', ratio=4),
-    SGE=dict(type='SGEAttention'),
+    SGE=dict(type='SGEAttention', groups=4),
 )
 
 
@@ -102,8 +105,12 @@ FULL = Protocol(
         'ResNet-164': _cifar10(
             164,
             options={'model.backbone.depth': 164, 'model.head.in_channels': 256},
-            # four times as many channels: the ratio of resnet164_se_cifar100.py
-            attentions=dict(CIFAR_ATTENTIONS, SE=dict(type='SEAttention')),
+            # four times as many channels: as in resnet164_{se,sge}_cifar100.py
+            attentions=dict(
+                CIFAR_ATTENTIONS,
+                SE=dict(type='SEAttention'),
+                SGE=dict(type='SGEAttention', groups=16),
+            ),
         ),
     }
 )

@@ -1,5 +1,6 @@
 """Spatial Group-wise Enhance, 2019 (https://arxiv.org/abs/1905.09646)."""
 
+import warnings
 from typing import Any, Optional, Tuple
 
 import torch
@@ -91,9 +92,15 @@ class SGEAttention(GateAttention):
     bias)`` with ``n = sum_c x * avgpool(x)`` and the unbiased std (the authors' code).
     On a map of one position the normalised similarity is 0.
 
+    The gate of a group of one channel depends on the sign of the channel's mean: where
+    the mean of an image is near zero, the gradient is of the order of 1 / eps. Such
+    networks train badly, which is warned of. ResNet-50 has four channels a group in its
+    first stage, and no such gradients.
+
     Args:
         channels: Number C of channels.
-        groups: Number of groups. A network with fewer channels uses C groups.
+        groups: Number of groups. A network with fewer channels uses C groups; a quarter
+            of the channels of its first stage trains better.
         init: See :class:`~ean_mm.models.attention.base.GateAttention`. The paper
             starts with weight 0 and bias 1, a gate of 0.73.
 
@@ -109,6 +116,13 @@ class SGEAttention(GateAttention):
         if self.groups < 1 or channels % self.groups:
             raise EANError(
                 f'SGEAttention: {groups} groups do not divide {channels} channels'
+            )
+        if self.groups == channels > 1:
+            fewer = max(channels // 4, 1)
+            warnings.warn(
+                f'SGEAttention: a group for each of {channels} channels has large '
+                f'gradients and trains badly; set groups={fewer} or less',
+                stacklevel=2,
             )
         self.weight = nn.Parameter(torch.empty(1, self.groups, 1, 1))
         self.bias = nn.Parameter(torch.empty(1, self.groups, 1, 1))
