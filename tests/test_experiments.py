@@ -26,6 +26,7 @@ from ean_mm.experiments.report import NetworkReport, mean_interval
 from ean_mm.experiments.results import COLUMNS, Results
 from ean_mm.experiments.runs import RESULT_KEYS, Table, random_masks
 from ean_mm.experiments.scheduler import due
+from ean_mm.models.attention import SGEAttention
 
 OPTIONS = {'train_cfg.max_epochs': 1, 'model.backbone.base_channels': 8,
            'model.backbone.stem_channels': 8, 'model.head.in_channels': 32}  # fmt: skip
@@ -559,8 +560,22 @@ def test_full_has_the_schedule_and_the_images_of_the_config():
     assert run.cfg.train_cfg.max_epochs == 164
     assert run.cfg.param_scheduler.milestones == [81, 122]
     assert run.cfg.train_dataloader.dataset.type == 'CustomDataset'
+    init_default_scope('mmpretrain')
     model = MODELS.build(run.cfg.model)
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+@pytest.mark.parametrize('network', Table('full').networks)
+def test_sge_has_channels_to_compare_in_a_group(network):
+    run = Table('full').run(network, 'SGE', 'shared everywhere', 0, 'all')
+    init_default_scope('mmpretrain')
+    model = MODELS.build(run.cfg.model)
+    sizes = {
+        module.channels // module.groups
+        for module in model.modules()
+        if isinstance(module, SGEAttention)
+    }
+    assert sizes == {4, 8, 16}
 
 
 @pytest.mark.parametrize('network', Table('transfer').networks)
