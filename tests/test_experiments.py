@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import resource
 import runpy
 import shutil
 import signal
@@ -187,6 +188,8 @@ def test_run_again_trains_nothing(folder, tool, no_training):
         ({'optim_wrapper.optimizer.lr': 0.02}, 8),  # what does not wait for a search
         ({'train_cfg.max_epochs': 2}, 8),
         ({'search': {'custom_hooks.2.reward.sparsity_weight': 1.0}}, 2),
+        ({'load_from': 'pretrained.pth'}, 8),
+        ({'search': {'auto_scale_lr': dict(enable=True, base_batch_size=512)}}, 2),
         ({'data_root': 'elsewhere'}, 0),
         ({'seeds': (0, 1, 2)}, 4),
     ],
@@ -215,6 +218,22 @@ def test_a_run_under_another_name_takes_the_result_that_is_there(folder):
     assert percents(new, 'shared everywhere').tolist() == [
         float(row['percent']) for row in rows_of(read_rows(), 'other')
     ]
+
+
+def test_a_search_that_finds_every_bit_set_is_a_row_for_good(folder, no_training):
+    text = CSV.read_text()
+    for row in rows_of(read_rows(), 'search'):
+        line = next(line for line in text.splitlines() if row['config_hash'] in line)
+        text = text.replace(line, line.replace(row['mask'], '111-111-111'))
+    CSV.write_text(text)
+    table = Table('digits', attentions=['SE'], seeds=(0, 1), random_masks=2,
+                  options=OPTIONS, search_options=SEARCH_OPTIONS)  # fmt: skip
+    assert list(due(table, Results(CSV), set())) == []
+    after = CSV.read_bytes()
+    new = read_rows()[14:]
+    assert [row['variant'] for row in new] == ['searched mask'] * 2
+    assert list(due(table, Results(CSV), set())) == []
+    assert CSV.read_bytes() == after
 
 
 def running(process):
@@ -283,6 +302,32 @@ def test_a_torn_last_line_is_survived(folder, tool):
     old, new = whole.splitlines(), CSV.read_text().splitlines()
     assert new[:-1] == old[:-1] and len(new) == len(old)
     assert tool(*TABLE)[1].count('cut off') == 0
+
+
+def test_two_processes_append_to_one_file(folder):
+    first, *rest = Results(CSV).rows
+    whole = CSV.read_bytes()
+    CSV.write_bytes(whole + b'digits,cut off')
+    one, other = Results(CSV), Results(CSV)
+    other.append(rest[0])
+    other.append(rest[1])
+    one.append(first)
+    assert Results(CSV).rows == [first, *rest, *rest[:2], first]
+    assert CSV.read_bytes().startswith(whole)
+
+
+def test_a_full_disk_leaves_the_rows_whole(folder):
+    results, whole = Results(CSV), CSV.read_bytes()
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, hard))
+    try:
+        with pytest.raises(OSError, match='No space left'):
+            results.append(results.rows[0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert CSV.read_bytes() == whole and len(results.rows) == 14
+    results.append(results.rows[0])
+    assert len(Results(CSV).rows) == 15
 
 
 def test_the_time_left_is_that_of_the_runs_shared_among_the_jobs(tmp_path, capsys):

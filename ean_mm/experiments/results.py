@@ -1,13 +1,14 @@
 """The results of finished runs, in a CSV file."""
 
 import csv
+import errno
+import fcntl
 import io
 import os
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple, Union
 
 from ean_mm.errors import EANError
-from ean_mm.fileio import atomic_write
 
 Row = Dict[str, Any]
 Label = Tuple[Any, ...]
@@ -42,8 +43,9 @@ LABEL = ('protocol', 'options', 'network', 'attention', 'variant', 'seed')
 class Results:
     """A CSV file with a row for each finished run.
 
-    A row is appended in one write. One that a kill or a full disk has cut off is left
-    out, with a word about it, so that its run is done again.
+    A row is appended in one write, under the file's lock, so that several processes may
+    append to it. One that a kill or a full disk has cut off is left out, with a word
+    about it, so that its run is done again.
 
     Args:
         path: The file; it need not exist yet.
@@ -55,11 +57,9 @@ class Results:
     def __init__(self, path: Union[str, Path]) -> None:
         self.path = Path(path)
         self.rows: List[Row] = []
-        self._torn = False
         text = self.path.read_text() if self.path.exists() else ''
         complete, _, rest = text.rpartition('\n')
         if rest:
-            self._torn = True
             print(
                 f'{self.path}: the last line was cut off and is left out; its run is '
                 'done again'
@@ -67,15 +67,22 @@ class Results:
         self._read(complete)
 
     def append(self, row: Row) -> None:
-        """Add a finished run, on the disk when this returns."""
+        """Add a finished run, on the disk when this returns.
+
+        Raises:
+            OSError: The disk is full; the file is as it was.
+        """
         row = {name: read(str(row[name])) for name, read in COLUMNS.items()}
-        if self._torn:
-            with atomic_write(self.path) as file:
-                file.write(_text(self.rows, header=True).encode())
-            self._torn = False
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, 'ab', buffering=0) as file:
-            file.write(_text([row], header=file.tell() == 0).encode())
+        with open(self.path, 'a+b', buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            complete = file.read().rfind(b'\n') + 1
+            file.truncate(complete)  # a row that was cut off
+            text = _text([row], header=complete == 0).encode()
+            if file.write(text) < len(text):
+                file.truncate(complete)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(file.fileno())
         self.rows.append(row)
 

@@ -19,7 +19,6 @@ from mmengine.runner import Runner
 from ean_mm.errors import EANError
 from ean_mm.experiments.protocols import PROTOCOLS, Network
 from ean_mm.experiments.results import LABEL, Results, Row
-from ean_mm.hooks import ChannelsLastHook
 from ean_mm.launch import add_hook, check, load_config
 from ean_mm.mask import Mask
 from ean_mm.search import count_parameters
@@ -71,6 +70,8 @@ class Run:
         metric: Name of the metric on the test set.
         to_percent: Factor that makes percent of it.
         cfg: The whole config.
+        others: What is overridden in other parts of it than ``RESULT_KEYS``, as
+            ``load_from``.
     """
 
     protocol: str
@@ -83,11 +84,13 @@ class Run:
     metric: str
     to_percent: float
     cfg: Config = field(compare=False, repr=False)
+    others: Dict[str, Any] = field(compare=False, repr=False)
 
     @cached_property
     def hash(self) -> str:
         """Hash of what the result depends on."""
         content = {key: self.cfg.to_dict().get(key) for key in RESULT_KEYS}
+        content.update(self.others)
         text = json.dumps(_without_folders(content), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -228,8 +231,18 @@ class Table:
                 metric=task.metric,
                 to_percent=task.to_percent,
                 cfg=self._config(*key),
+                others={
+                    name: value
+                    for name, value in self._overrides(variant).items()
+                    if name.partition('.')[0] not in RESULT_KEYS
+                },
             )
         return self._runs[key]
+
+    def _overrides(self, variant: str) -> Dict[str, Any]:
+        if variant == SEARCH:
+            return {**self._options, **self._search_options}
+        return self._options
 
     def _attentions_of(self, network: Network) -> List[str]:
         return [name for name in self.attentions if name in network.attentions]
@@ -254,12 +267,11 @@ class Table:
             _use_part(cfg, self.protocol.images_per_class)
         cfg.merge_from_dict({**task.options, **self.protocol.options})
         cfg.model.backbone.attention = task.attentions.get(attention)
-        if searches:
-            cfg.merge_from_dict({**self._options, **self._search_options})
-        else:
+        if not searches:
             cfg.model.backbone.mask = mask
             cfg.model.backbone.share = 'block' if variant == UNSHARED else 'stage'
-            cfg.merge_from_dict(self._options)
+        cfg.merge_from_dict(self._overrides(variant))
+        if not searches:
             cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.randomness = dict(seed=seed)
         cfg.log_level = 'ERROR'
@@ -286,9 +298,6 @@ def execute(run: Run, work_dir: Path) -> Row:
     folder = run.folder(work_dir)
     shutil.rmtree(folder, ignore_errors=True)
     runner = build_runner(run, folder)
-    if not torch.cuda.is_available():
-        # ResNet-20 with AVX2: 1.2 times as fast with SE or DIA, 1.07 with SGE
-        runner.register_hook(ChannelsLastHook())
     started = time.perf_counter()
     runner.train()
     seconds = time.perf_counter() - started

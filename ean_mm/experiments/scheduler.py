@@ -99,7 +99,9 @@ def due(table: Table, results: Results, running: set) -> Iterator[Run]:
             if run.hash not in started:
                 started.add(run.hash)
                 yield run
-        elif results.by_label().get(label_of(run.facts())) != known:
+            continue
+        row = results.by_label().get(label_of(run.facts()))
+        if row is None or row['config_hash'] != run.hash:
             results.append({**known, **run.facts()})
 
 
