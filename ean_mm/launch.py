@@ -165,6 +165,20 @@ def enable_amp(cfg: Config) -> None:
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate with the actual batch size.
+
+    Raises:
+        ValueError: The config does not say which batch size it is for.
+    """
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise EANError(
+            '--auto-scale-lr needs a batch size that the learning rate is for; add '
+            '--cfg-options auto_scale_lr.base_batch_size=256'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
 def add_hook(cfg: Config, kind: str) -> None:
     """Add a custom hook to a config that does not have it."""
     hooks = cfg.get('custom_hooks') or []
@@ -191,8 +205,9 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
         cfg: Config with its ``work_dir``.
         resume: Path of a checkpoint, ``'auto'`` for the latest one in the work dir
             that is whole, None not to resume, except where torchrun has restarted the
-            processes (``--max-restarts``). If there is none to resume from,
-            ``load_from`` still counts, and a stored search goes on.
+            processes (``--max-restarts``) after their first checkpoint. If there is
+            none to resume from, ``load_from`` still counts, and a stored search goes
+            on.
 
     Raises:
         ValueError: The checkpoint does not hold a training run, or none of them is
@@ -202,7 +217,8 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
     if resume is None and restarts == '0' and os.environ.get('RANK') == '0':
         # What another run left here is not what a restart should go on from.
         Path(cfg.work_dir, 'last_checkpoint').unlink(missing_ok=True)
-    if resume is None and restarts not in (None, '0'):
+    restarted = resume is None and restarts not in (None, '0')
+    if restarted:
         resume = 'auto'
     if resume is None:
         return
@@ -210,7 +226,7 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
         if hook.get('type') == 'EANSearchHook':
             hook['resume'] = True
     if resume == 'auto':
-        resume = _latest_whole_checkpoint(cfg.work_dir)
+        resume = _latest_whole_checkpoint(cfg.work_dir, named_only=restarted)
     if resume is None:
         source = cfg.get('load_from') or 'initial weights'
         print(f'no checkpoint to resume from in {cfg.work_dir}; starting from {source}')
@@ -222,16 +238,23 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=meta.get('seed'))
 
 
-def _latest_whole_checkpoint(work_dir: str) -> Optional[str]:
-    """Find what ``last_checkpoint`` names, or one before it if that is damaged."""
+def _latest_whole_checkpoint(work_dir: str, named_only: bool) -> Optional[str]:
+    """Find what ``last_checkpoint`` names, or the latest if that is damaged or missing.
+
+    Args:
+        work_dir: Folder to look in.
+        named_only: Without a ``last_checkpoint``, find none.
+    """
     last = find_latest_checkpoint(work_dir)
-    if last is None:
+    problem = f'{work_dir} has no file last_checkpoint'
+    if last is not None:
+        try:
+            _read_training_run(last)
+            return last
+        except EANError as error:
+            problem = str(error)
+    elif named_only:
         return None
-    try:
-        _read_training_run(last)
-        return last
-    except EANError as error:
-        problem = error
     before = sorted(Path(work_dir).glob('*.pth'), key=lambda path: path.stat().st_mtime)
     for path in reversed(before):
         try:
@@ -240,6 +263,8 @@ def _latest_whole_checkpoint(work_dir: str) -> Optional[str]:
             continue
         print(f'warning: {problem}; going on from {path}')
         return str(path)
+    if last is None:
+        return None
     raise EANError(
         f'{problem}; there is no other to resume from in {work_dir}: train without '
         '--resume, or name one with --resume CHECKPOINT'
@@ -367,5 +392,5 @@ def _downloads(dataset: dict, scope: str) -> bool:
     """Whether a data set fetches itself, as mmpretrain's CIFAR10 does."""
     scope = dataset.get('_scope_') or scope
     with DATASETS.switch_scope_and_registry(scope) as registry:
-        cls = registry.get(dataset.get('type', ''))
+        cls = registry.get(dataset['type']) if 'type' in dataset else None
     return cls is not None and hasattr(cls, 'url') and dataset.get('download', True)

@@ -173,6 +173,36 @@ def test_a_damaged_last_checkpoint_is_passed_over(cfg, build_runner, capsys):
     assert cfg.load_from == f'{cfg.work_dir}/epoch_1.pth'
 
 
+def test_a_missing_last_checkpoint_is_made_up_for(cfg, build_runner, monkeypatch):
+    """As a start under torchrun without --resume leaves a work dir, if it fails."""
+    train(build_runner, cfg)
+    monkeypatch.setenv('RANK', '0')
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '0')
+    set_resume(cfg, None)
+    assert not Path(cfg.work_dir, 'last_checkpoint').exists()
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    set_resume(cfg, None)  # a restart goes on from nothing of another run
+    assert cfg.get('load_from') is None
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '0')
+    set_resume(cfg, 'auto')
+    assert cfg.load_from == f'{cfg.work_dir}/epoch_2.pth'
+
+
+def test_a_run_that_goes_on_elsewhere_leaves_the_old_one_whole(cfg, build_runner):
+    cfg.default_hooks.checkpoint.update(save_best='accuracy/top1', max_keep_ckpts=1)
+    cfg.train_cfg.max_epochs = 1
+    train(build_runner, cfg)
+    old = Path(cfg.work_dir)
+    before = sorted(old.glob('*.pth'))
+    cfg.work_dir = f'{cfg.work_dir}_elsewhere'
+    cfg.train_cfg.max_epochs = 3
+    resume(build_runner, cfg, old / 'epoch_1.pth')
+    assert sorted(old.glob('*.pth')) == before
+    new = {path.name for path in Path(cfg.work_dir).glob('*.pth')}
+    assert 'epoch_3.pth' in new and 'epoch_2.pth' not in new
+    assert [name for name in new if 'best' in name]  # it was better, so that it counts
+
+
 def test_without_a_whole_checkpoint_resuming_is_refused(cfg, tmp_path):
     cfg.work_dir = str(tmp_path)
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))

@@ -162,6 +162,13 @@ def test_resume_with_nothing_to_resume_uses_load_from(tool, config, tmp_path):
     'name, options, message',
     [
         ('resnet50_se', ['--amp'], '--amp needs a GPU'),
+        ('resnet20_se_digits', ['--auto-scale-lr'], 'needs a batch size that the'),
+        ('resnet20_se_search_digits', ['custom_hooks.2.searcher.type=RandomSearcher'],
+         "unexpected keyword argument 'preset'; an option"),
+        ('resnet20_se_search_digits', ['custom_hooks.2.searcher.type=Searcher'],
+         'the searcher cannot be built: Searcher is not in'),
+        ('resnet20_se_search_digits', ['custom_hooks.2.reward.metrics=mIoU'],
+         "the reward cannot be built: Reward.__init__() got an unexpected keyword"),
         ('resnet50_se', [], 'there is no data/imagenet; put it there or name'),
         ('resnet50_se_search', [], 'there is no data/imagenet; put it there or name'),
         ('resnet20_se_search_cifar10', [], 'there is no data/cifar10; put it there'),
@@ -202,6 +209,13 @@ def test_mistakes_end_in_one_line(tool, config, tmp_path, name, options, message
         options = ['--cfg-options', *options]
     fails(tool('train.py', config(name), *options), message)
     assert not (tmp_path / 'executed').exists()
+
+
+def test_the_learning_rate_is_scaled_with_the_batch_size(tool, config, capsys):
+    options = [*TINY, 'auto_scale_lr.base_batch_size=128', 'log_level=INFO']
+    status, out = tool('train.py', config('resnet20_se_digits'), '--auto-scale-lr',
+                       '--cfg-options', *options)  # fmt: skip
+    assert status == 0 and 'Scaling the original LR by 0.5' in out
 
 
 def test_attention_that_changes_the_shape_ends_in_one_line(tool, config, tmp_path):
@@ -248,6 +262,17 @@ def test_a_config_with_a_mistake_is_one_line(tool, tmp_path):
     for text in ("_base_ = 'x.py'", 'a = b', 'a = ', "a = {}['b']"):
         own.write_text(text)
         fails(tool('train.py', own), 'own.py cannot be read')
+
+
+def test_a_mask_is_drawn_into_a_new_folder(tool, tmp_path):
+    path = tmp_path / 'mask.json'
+    for attention in ('"SE"', 'null', '{"type": "SEAttention"}'):
+        facts = f'"mask": "10-11", "stage_blocks": [2, 2], "attention": {attention}'
+        path.write_text(f'{{{facts}}}')
+        target = tmp_path / 'new/mask.png'
+        assert tool('visualization/draw_mask.py', path, target)[0] == 0
+        assert target.stat().st_size > 1000
+    fails(tool('visualization/draw_mask.py', path, 'x.foo'), 'name a .png, .svg or')
 
 
 def test_the_exit_status_is_not_zero(root):

@@ -46,7 +46,7 @@ def main() -> None:
     if args.channels_last:
         launch.add_hook(cfg, 'ChannelsLastHook')
     if args.auto_scale_lr:
-        cfg.setdefault('auto_scale_lr', dict())['enable'] = True
+        launch.enable_auto_scale_lr(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     launch.set_resume(cfg, args.resume)

@@ -1,6 +1,7 @@
 """Checkpoints that survive a kill at any moment, and exact resuming from them."""
 
 import ast
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
@@ -35,7 +36,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     A checkpoint and ``last_checkpoint`` are written as a whole or not at all, and what
     ``max_keep_ckpts`` or ``save_best`` outdates is removed after that. mmengine's hook
-    removes it before.
+    removes it before. A run that goes on in another work dir removes nothing in the
+    old one, where mmengine's hook removes the best checkpoint.
 
     Random numbers are drawn from (seed, iteration, rank): by every epoch of an
     :class:`EpochBasedTrainLoop`, and by every iteration of an
@@ -60,7 +62,7 @@ class SafeCheckpointHook(CheckpointHook):
         super().before_train(runner)
         # what the run that is resumed was about to remove
         outdated = runner.message_hub.runtime_info.get('outdated_ckpts', [])
-        self.file_backend = _LateRemoval(self.file_backend, outdated)
+        self.file_backend = _LateRemoval(self.file_backend, self.out_dir, outdated)
         if is_main_process():
             self.file_backend.remove_now()
             if local:
@@ -132,13 +134,19 @@ class SafeCheckpointHook(CheckpointHook):
 
 
 class _LateRemoval:
-    """A file backend that removes files when it is told to, not before.
+    """A file backend that removes files of a folder when it is told to, not before.
 
     mmengine's hook removes a checkpoint before it writes what takes its place.
+
+    Args:
+        backend: The backend.
+        folder: The folder. What lies elsewhere is another run's, and stays.
+        outdated: Files to remove.
     """
 
-    def __init__(self, backend: Any, outdated: List[str]) -> None:
+    def __init__(self, backend: Any, folder: str, outdated: List[str]) -> None:
         self._backend = backend
+        self._folder = folder
         self.outdated = list(outdated)
 
     def __getattr__(self, name: str) -> Any:
@@ -149,7 +157,8 @@ class _LateRemoval:
 
     def remove_now(self) -> None:
         for path in self.outdated:
-            if self._backend.isfile(path):
+            own = self._backend.join_path(self._folder, os.path.basename(path))
+            if path == own and self._backend.isfile(path):
                 self._backend.remove(path)
         self.outdated = []
 
