@@ -2,17 +2,23 @@
 
 import copy
 import json
+import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
+from mmengine.dataset import BaseDataset
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS, METRICS, MODELS
+from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from ean_mm import EANError, HeldOutSplit, Mask, SEAttention
+from ean_mm.datasets import DigitsDataset
+from ean_mm.hooks.search_hook import _refuse_overlap
 from ean_mm.search import BNCalibration, SearchSpace
 from ean_mm.search.calibration import draw_batches
 
@@ -274,6 +280,51 @@ def test_a_supernet_that_trains_on_all_images_is_refused(digits_config, build_ru
         build_runner(digits_config).train()
 
 
+def test_duplicates_across_a_split_are_warned_of(
+    digits_config, build_runner, monkeypatch, capsys
+):
+    """As CIFAR-100 has some; no number or seed of the split would part them all."""
+    load = DigitsDataset.load_data_list
+
+    def load_with_duplicates(self):
+        data = load(self)
+        for info in data:
+            if info['gt_label'] == 1:
+                info['img'] = np.full_like(info['img'], 7)
+        return data
+
+    monkeypatch.setattr(DigitsDataset, 'load_data_list', load_with_duplicates)
+    digits_config.val_dataloader.dataset.num_per_class = 1
+    digits_config.train_dataloader.dataset.num_per_class = 1
+    build_runner(digits_config).train()
+    assert '1 of the 10 reward images have a duplicate' in capsys.readouterr().out
+
+
+class Named(BaseDataset):
+    """Images that have another name than ``img_path``, or none."""
+
+    def load_data_list(self):
+        names = [dict() if self.ann_file else dict(key=f'{i}.x') for i in range(20)]
+        return [dict(name, gt_label=i % 2) for i, name in enumerate(names)]
+
+
+@pytest.mark.parametrize('ann_file', ['', 'no names'])
+def test_images_without_a_path_are_compared_by_what_is_known(ann_file):
+    DATASETS.register_module(module=Named, force=True)
+    sides = [
+        HeldOutSplit(dict(type='Named', ann_file=ann_file), held_out, num_images=5)
+        for held_out in (False, True)
+    ]
+    logger = logging.getLogger('test')
+    _refuse_overlap(*sides, logger)
+    numbers = TensorDataset(torch.arange(20))
+    _refuse_overlap(numbers, numbers, logger)  # cannot be told
+    if not ann_file:
+        whole = DATASETS.build(dict(type='Named'))
+        with pytest.raises(EANError, match='5 of the 5 reward images are trained on'):
+            _refuse_overlap(whole, sides[1], logger)
+
+
 def test_other_images_at_the_same_places_are_no_overlap(digits_config, build_runner):
     digits_config.val_dataloader.dataset.dataset.split = 'test'
     build_runner(digits_config).train()
@@ -395,7 +446,7 @@ def test_a_second_search_in_a_work_dir_keeps_the_first(digits_config, build_runn
 @pytest.mark.parametrize(
     'searcher',
     [
-        dict(type='RandomSearcher', num_steps=2),
+        dict(type='RandomSearcher', num_steps=2, preset=None, seed=7),
         dict(type='OptunaSearcher', sampler='tpe', num_steps=2),
         dict(type='OptunaSearcher', sampler='nsgaii', num_steps=2),
         dict(type='RLController', num_steps=2),
@@ -413,3 +464,4 @@ def test_every_searcher_is_named_in_the_config(digits_config, build_runner, sear
     mask = Mask.from_file(f'{digits_config.work_dir}/mask_backbone.json')
     assert mask.info['reward'] == pytest.approx(best, abs=1e-4)
     assert mask.info['found_by']['searcher'] == searcher['type']
+    assert mask.info['found_by']['seed'] == searcher.get('seed', 0)

@@ -108,6 +108,16 @@ def test_the_sandwich_rule_takes_turns(supernet_config, build_runner):
     assert len(set(others)) >= 8
 
 
+def test_a_mask_for_validation_that_does_not_fit_is_refused_before_training(
+    supernet_config, build_runner
+):
+    supernet_config.custom_hooks[1].val_mask = '110-010'
+    runner = build_runner(supernet_config)
+    with pytest.raises(EANError, match='does not fit stages of 3-3-3 blocks'):
+        runner.train()
+    assert runner.iter == 0
+
+
 @pytest.mark.parametrize('val_mask', ['none', '110-010-001'])
 def test_validation_has_its_own_mask(supernet_config, build_runner, val_mask):
     supernet_config.custom_hooks[1].val_mask = val_mask

@@ -62,6 +62,7 @@ class HeldOutSplit:
         if not held_out:
             chosen = np.setdiff1d(np.arange(len(self.dataset)), chosen)
         self.held_out = held_out
+        self._source = _without_pipelines(dataset)
         self.indices: List[int] = sorted(chosen.tolist())
         self.dataset.get_subset_(self.indices)
         if held_out and hasattr(self.dataset, 'max_refetch'):
@@ -76,6 +77,14 @@ class HeldOutSplit:
 
     def full_init(self) -> None:
         """Do nothing: the split has needed the annotations already."""
+
+    def is_apart_from(self, other: Any) -> bool:
+        """Whether another split is of the same data set and has none of its images."""
+        return (
+            isinstance(other, HeldOutSplit)
+            and self._source == other._source
+            and not set(self.indices) & set(other.indices)
+        )
 
     def get_data_info(self, index: int) -> Dict[str, Any]:
         """Return the annotation of an image."""
@@ -126,6 +135,12 @@ class HeldOutSplit:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+
+def _without_pipelines(dataset: Any) -> Any:
+    if not isinstance(dataset, dict):
+        return dataset
+    return {k: _without_pipelines(v) for k, v in dataset.items() if k != 'pipeline'}
 
 
 def _choose_per_class(

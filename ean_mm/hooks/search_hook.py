@@ -3,6 +3,8 @@
 import copy
 import re
 import time
+from collections import Counter
+from logging import Logger
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
@@ -12,8 +14,9 @@ from mmengine.registry import HOOKS, TASK_UTILS
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
+from ean_mm.datasets.held_out import HeldOutSplit
 from ean_mm.datasets.labels import require_labels
-from ean_mm.errors import EANError
+from ean_mm.errors import EANError, one_line
 from ean_mm.hooks.mask_hook import weight_names
 from ean_mm.search.calibration import BNCalibration, draw_batches
 from ean_mm.search.evaluator import MaskEvaluator, image_names, require_images
@@ -36,7 +39,8 @@ class EANSearchHook(Hook):
     mask_files)`` are called on all that have them.
 
     Args:
-        searcher: Config of the searcher.
+        searcher: Config of the searcher. An option that is None is left out, as one of
+            a base that another searcher does not have.
         reward: Arguments of :class:`ean_mm.search.Reward`.
         dataloader: Config of the loader of the reward set; the validation loader by
             default. It should hold images that the supernet was not trained on, and
@@ -51,7 +55,7 @@ class EANSearchHook(Hook):
             memory-mapped file in the work dir.
         activation_memory: Activations to keep for later steps, in the same way, where
             the model runs.
-        seed: Seed of the search; the runner's by default.
+        seed: Seed of the search, unless the searcher has one; the runner's by default.
         log_interval: Steps between two lines of the log.
     """
 
@@ -69,7 +73,10 @@ class EANSearchHook(Hook):
         log_interval: int = 10,
     ) -> None:
         self.searcher = searcher or dict(type='RLController')
-        self.reward = Reward(**(reward or {}))
+        try:
+            self.reward = Reward(**(reward or {}))
+        except TypeError as error:
+            raise EANError(f'the reward cannot be built: {one_line(error)}') from error
         self.dataloader = dataloader
         self.evaluator = evaluator
         self.calibration_batches = calibration_batches
@@ -95,7 +102,9 @@ class EANSearchHook(Hook):
         )
         if runner.max_iters > 0:
             _refuse_overlap(
-                runner.train_dataloader.dataset, self._reward_loader.dataset
+                runner.train_dataloader.dataset,
+                self._reward_loader.dataset,
+                runner.logger,
             )
         self._calibration_batches = draw_batches(
             runner.train_dataloader, self.calibration_batches
@@ -165,7 +174,14 @@ class EANSearchHook(Hook):
 
     def _build_searcher(self, runner: Runner, space: SearchSpace) -> Searcher:
         seed = runner.seed if self.seed is None else self.seed
-        return TASK_UTILS.build(dict(self.searcher, num_bits=space.num_bits, seed=seed))
+        given = {k: value for k, value in self.searcher.items() if value is not None}
+        try:
+            return TASK_UTILS.build({'seed': seed, **given, 'num_bits': space.num_bits})
+        except (KeyError, TypeError) as error:
+            raise EANError(
+                f'the searcher cannot be built: {one_line(error.args[0])}; an option '
+                'of a base config is left out by setting it to None'
+            ) from error
 
     def _build_evaluator(self, runner: Runner, space: SearchSpace) -> MaskEvaluator:
         if self.evaluator is None:
@@ -266,15 +282,29 @@ class EANSearchHook(Hook):
         return files
 
 
-def _refuse_overlap(train_set: Any, reward_set: Any) -> None:
-    """Refuse a reward set that the supernet trains on."""
-    rewarded = set(image_names(reward_set))
+def _refuse_overlap(train_set: Any, reward_set: Any, logger: Logger) -> None:
+    """Refuse a reward set that the supernet trains on; warn of duplicates.
+
+    Images that their data set does not tell apart are not compared.
+    """
+    if not all(hasattr(side, 'get_data_info') for side in (train_set, reward_set)):
+        return
+    rewarded = {
+        name for name, number in Counter(image_names(reward_set)).items() if number == 1
+    }
     overlap = len(rewarded & set(image_names(train_set)))
-    if overlap:
-        raise EANError(
-            f'{overlap} of the {len(reward_set)} reward images are trained on; split '
-            'the training set by HeldOutSplit, both sides with the same number and seed'
+    if not overlap:
+        return
+    if isinstance(reward_set, HeldOutSplit) and reward_set.is_apart_from(train_set):
+        logger.warning(
+            f'{overlap} of the {len(reward_set)} reward images have a duplicate that '
+            'is trained on'
         )
+        return
+    raise EANError(
+        f'{overlap} of the {len(reward_set)} reward images are trained on; split '
+        'the training set by HeldOutSplit, both sides with the same number and seed'
+    )
 
 
 def _num_bytes(memory: Union[int, str]) -> int:

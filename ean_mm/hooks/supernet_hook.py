@@ -12,6 +12,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ean_mm.errors import EANError, one_line
+from ean_mm.mask import Mask
 from ean_mm.search.space import Bits, SearchSpace
 
 SAMPLINGS = ('independent', 'balanced', 'sandwich')
@@ -93,7 +94,9 @@ class SupernetHook(Hook):
         return space.random(generator, self.p)
 
     def before_train(self, runner: Runner) -> None:
-        self.space(runner)  # a model without masks is refused before the first epoch
+        # A model without masks, or of others, is refused before the first epoch.
+        for module in self.space(runner).modules.values():
+            Mask.parse(self.val_mask, module.stage_blocks, module.network)
         seed = [runner.seed if self.seed is None else self.seed]
         broadcast_object_list(seed)  # the ranks' own may differ (diff_rank_seed)
         self._seed = seed[0]

@@ -246,7 +246,11 @@ def require_images(dataset: Any) -> None:
 
 
 def image_names(dataset: Any) -> List[str]:
-    """Name every image of a data set, without decoding it: its path or its hash."""
+    """Name every image of a data set, without decoding it.
+
+    The name is the image's path, the hash of an image in memory, or else what the data
+    set says of it. Images of a data set that says nothing have numbers.
+    """
     if not hasattr(dataset, 'get_data_info'):
         return [str(index) for index in range(len(dataset))]
     names = []
@@ -254,9 +258,16 @@ def image_names(dataset: Any) -> List[str]:
         info = dataset.get_data_info(index)
         if 'img' in info:
             names.append(hashlib.sha256(info['img'].tobytes()).hexdigest())
+        elif 'img_path' in info:
+            names.append(str(info['img_path']))
         else:
-            names.append(str(info.get('img_path', index)))
+            facts = {key: info[key] for key in info if key != 'sample_idx'}
+            names.append(json.dumps(facts, sort_keys=True, default=_as_list))
     return names
+
+
+def _as_list(value: Any) -> Any:
+    return value.tolist() if hasattr(value, 'tolist') else type(value).__name__
 
 
 def _labels(dataset: Any) -> List[int]:
