@@ -342,6 +342,25 @@ def test_what_cannot_be_folded_is_refused(options, message):
     assert not model.deployed
 
 
+@pytest.mark.parametrize('memory_format', MEMORY_FORMATS)
+@torch.no_grad()
+def test_maps_come_out_in_the_order_that_the_images_come_in(memory_format):
+    """mmcv's RoIAlign would take channels-last maps for contiguous ones."""
+    model, images = build(), torch.randn(2, 3, 32, 32)
+    network = deployed(model, memory_format=memory_format)
+    assert all(x.is_contiguous() for x in network(images))
+    images = images.contiguous(memory_format=torch.channels_last)
+    assert_same(network(images), model(images))
+
+
+@pytest.mark.parametrize('kind', ['SE', 'SGE', 'DIA', 'SPA', 'ECA', 'CBAM'])
+@torch.no_grad()
+def test_a_deployed_network_in_half_precision(kind):
+    model, images = build(kind=kind), torch.randn(2, 3, 32, 32)
+    network = deployed(model).bfloat16()
+    assert_same([x.float() for x in network(images.bfloat16())], model(images), 0.05)
+
+
 def test_an_unknown_memory_format():
     with pytest.raises(ValueError, match='use channels_last, contiguous'):
         build().switch_to_deploy('nhwc')

@@ -8,7 +8,7 @@ from mmpretrain.models import ResNet, ResNet_CIFAR
 from mmpretrain.models.backbones.resnet import BasicBlock
 from torch import nn
 
-from ean_mm import EANResNet, EANResNetCIFAR, Mask
+from ean_mm import EANError, EANResNet, EANResNetCIFAR, Mask
 from ean_mm.models.attention import GateAttention
 
 SE = dict(type='SEAttention')
@@ -117,6 +117,39 @@ def test_a_plain_resnet50_checkpoint_loads():
     assert not unexpected
     assert all(key.startswith('attentions.') for key in missing)
     assert set(EANResNet(50).state_dict()) == set(plain.state_dict())
+
+
+@pytest.mark.parametrize('kind', ['SE', 'DIA', 'ECA', 'SPA'])
+@pytest.mark.parametrize(
+    'norm_cfg',
+    [
+        dict(type='IN', affine=True),
+        dict(type='mmpretrain.LN2d'),
+        dict(type='GN', num_groups=2),
+    ],
+    ids=lambda norm_cfg: norm_cfg['type'],
+)
+def test_other_norm_layers_train(norm_cfg, kind):
+    """Some return views, which may not be overwritten."""
+    model = small(attention=dict(type=f'{kind}Attention'), norm_cfg=norm_cfg).train()
+    by_call = copy.deepcopy(model)  # as modules with hooks are
+    for module in by_call.attentions:
+        module.register_forward_hook(lambda *args: None)
+    images = torch.randn(2, 3, 64, 64)
+    for network in (model, by_call):
+        sum(x.square().mean() for x in network(images)).backward()
+    for (name, one), two in zip(model.named_parameters(), by_call.parameters()):
+        torch.testing.assert_close(one.grad, two.grad, msg=name, rtol=1e-3, atol=1e-5)
+
+
+def test_options_of_another_resnet_are_one_line():
+    with pytest.raises(
+        EANError, match="argument 'dcn'.*go through EANWrapper"
+    ) as error:
+        small(dcn=dict(type='DCNv2'))
+    assert '\n' not in str(error.value)
+    with pytest.raises(EANError, match='contradict each other'):
+        small(num_stages=5)
 
 
 def test_torchvisions_checkpoint_loads():

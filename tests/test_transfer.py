@@ -1,10 +1,13 @@
 """Weights and masks carry from classification to detection and segmentation."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.model import PretrainedInit
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from ean_mm import EANResNet
@@ -67,7 +70,8 @@ def test_only_the_next_checkpoint_may_lack_attention(tmp_path):
         model.load_state_dict(plain)
 
 
-def test_a_classification_checkpoint_brings_its_attention(tmp_path, log):
+@pytest.mark.parametrize('form', ['dict', 'class', 'list', 'list of more'])
+def test_a_classification_checkpoint_brings_its_attention(tmp_path, log, form):
     init_default_scope('mmpretrain')
     backbone = dict(type='EANResNet', depth=18, attention=SE, **SMALL)
     head = dict(type='LinearClsHead', num_classes=2, in_channels=64)
@@ -79,12 +83,31 @@ def test_a_classification_checkpoint_brings_its_attention(tmp_path, log):
     init_cfg = dict(
         type='Pretrained', checkpoint=str(tmp_path / 'ean.pth'), prefix='backbone.'
     )
+    if form == 'class':
+        init_cfg['type'] = PretrainedInit
+    elif form == 'list':
+        init_cfg = [init_cfg]
+    elif form == 'list of more':
+        init_cfg = [dict(type='Kaiming', layer='Conv2d'), init_cfg]
     init_default_scope('mmdet')
     transferred = MODELS.build(dict(backbone, init_cfg=init_cfg))
     transferred.init_weights()
     assert 'missing' not in log() and 'attention weights' not in log()
     for name, value in classifier.backbone.state_dict().items():
         assert torch.equal(transferred.state_dict()[name], value), name
+
+
+def test_attention_that_is_missing_starts_as_built_beside_other_inits(tmp_path):
+    torch.save(EANResNet(18, **SMALL).state_dict(), tmp_path / 'plain.pth')
+    pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'plain.pth'))
+    model = EANResNet(
+        18, attention=dict(SE, init='identity'),
+        init_cfg=[dict(type='Kaiming', layer='Conv2d'), pretrained],
+        **SMALL)  # fmt: skip
+    start = copy.deepcopy(model.attentions.state_dict())
+    model.init_weights()
+    for name, value in model.attentions.state_dict().items():
+        assert torch.equal(value, start[name]), name
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,8 @@ class AttentionBlock(BaseModule):
             and needs_gradient(residual)
             and residual.dtype in (torch.float32, torch.float64)
             and not compiles()
+            # as what instance norm returns; it may not be overwritten by PooledMap
+            and not residual._is_view()
         )
 
     def switch_to_deploy(self, attention: Optional[nn.Module]) -> Optional[nn.Module]:

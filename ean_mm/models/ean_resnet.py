@@ -7,7 +7,7 @@ from mmpretrain.models.backbones.resnet import ResNet
 from mmpretrain.models.backbones.resnet_cifar import ResNet_CIFAR
 from torch import Tensor
 
-from ean_mm.errors import EANError
+from ean_mm.errors import EANError, one_line
 from ean_mm.models.blocks import AttentionBlock, EANBasicBlock, EANBottleneck, EANStage
 from ean_mm.models.masked_backbone import MaskedBackbone
 
@@ -85,7 +85,14 @@ class EANResNet(MaskedBackbone, ResNet):
             kwargs['init_cfg'] = dict(type='Pretrained', checkpoint=pretrained)
         # The parent builds the stages and freezes some of them in its constructor.
         self.contract_dilation = contract_dilation
-        super().__init__(depth, zero_init_residual=zero_init_residual, **kwargs)
+        try:
+            super().__init__(depth, zero_init_residual=zero_init_residual, **kwargs)
+        except (AssertionError, KeyError, TypeError) as error:
+            raise EANError(
+                f'{type(self).__name__} cannot be built: '
+                f'{one_line(error) or "its options contradict each other"}; options '
+                "that only mmdet's or mmseg's ResNet has go through EANWrapper"
+            ) from error
         self._plug_in(attention, mask, share, freeze_attention, deploy)
 
     def make_res_layer(self, **kwargs: Any) -> EANStage:
@@ -105,13 +112,14 @@ class EANResNet(MaskedBackbone, ResNet):
         Args:
             x: Images of shape ``(N, in_channels, H, W)``.
         """
+        images = x
         x = self.forward_stem(x)
         outs = []
         for i, (stage, bits) in enumerate(zip(self.stages, self._mask.stages)):
             x = stage(x, self.block_attentions(i), bits, self.share == 'stage')
             if i in self.out_indices:
                 outs.append(x)
-        return tuple(outs)
+        return self._deliver(tuple(outs), images)
 
     def _load_from_state_dict(
         self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any

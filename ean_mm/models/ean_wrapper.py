@@ -1,10 +1,10 @@
 """Shared attention and a mask for a backbone of another package."""
 
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Optional, Tuple, Union
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 
 from ean_mm.errors import EANError
 from ean_mm.models.guest_blocks import extended, give_place
@@ -82,6 +82,14 @@ class EANWrapper(MaskedBackbone, BaseModule):
         self.__dict__ = vars(inner)
         self.stage_blocks = tuple(map(len, self.stages))
         self._plug_in(attention, mask, share, freeze_attention, deploy)
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """Return what the backbone returns.
+
+        Args:
+            x: Images of shape ``(N, C, H, W)``.
+        """
+        return self._deliver(super().forward(x), x)
 
     def set_mask(self, mask: Any) -> None:
         super().set_mask(mask)

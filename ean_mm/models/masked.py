@@ -1,10 +1,11 @@
 """What a masked backbone and a masked neck have in common."""
 
 import copy
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, PretrainedInit
+from torch import Tensor
 
 from ean_mm.mask import Mask
 
@@ -16,7 +17,7 @@ class MaskedModule(BaseModule):
     (a config, or None) and the ``attentions`` that were built from it.
     """
 
-    _attention_may_be_missing = False
+    _start: Optional[Dict[str, Tensor]] = None  # of attention that may be missing
 
     @property
     def mask(self) -> Mask:
@@ -42,34 +43,35 @@ class MaskedModule(BaseModule):
 
         The configured initialisation would reach the convolutions in it.
         """
-        start = copy.deepcopy(self.attentions.state_dict())
-        pretrained = isinstance(self.init_cfg, dict) and (
-            self.init_cfg['type'] == 'Pretrained'
-        )
-        if pretrained:  # the checkpoint may hold attention weights
-            self.expect_missing_attention()
-            super().init_weights()
-        else:
-            super().init_weights()
+        self.expect_missing_attention()
+        start = self._start
+        super().init_weights()
+        if not self._is_pretrained():  # otherwise the checkpoint may have its weights
             self.attentions.load_state_dict(start)
+        self._start = None
+
+    def _is_pretrained(self) -> bool:
+        many = isinstance(self.init_cfg, (list, tuple))
+        inits = self.init_cfg if many else [self.init_cfg or {}]
+        return any(init.get('type') in ('Pretrained', PretrainedInit) for init in inits)
 
     def expect_missing_attention(self) -> None:
         """Let the checkpoint that is loaded next lack the attention's weights.
 
-        Weights of the plain network are the usual start. One line in the log says how
-        many are missing, where mmengine would list them all.
+        Weights of the plain network are the usual start. Missing ones stay as they are
+        now, and one line in the log says how many, where mmengine would list them all.
         """
-        self._attention_may_be_missing = True
+        self._start = copy.deepcopy(self.attentions.state_dict())
 
     def _load_from_state_dict(
         self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        if self._attention_may_be_missing:
-            self._attention_may_be_missing = False
+        if self._start is not None:
             start = {
                 f'{prefix}attentions.{name}': value
-                for name, value in self.attentions.state_dict().items()
+                for name, value in self._start.items()
             }
+            self._start = None
             missing = start.keys() - state_dict.keys()
             state_dict.update((key, start[key]) for key in missing)
             if missing:

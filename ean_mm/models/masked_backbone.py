@@ -1,10 +1,10 @@
 """What the backbones with a mask have in common: built anew, or around another one."""
 
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
 from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
-from torch import nn
+from torch import Tensor, nn
 
 from ean_mm.errors import EANError
 from ean_mm.models.attention import build_attention
@@ -99,7 +99,9 @@ class MaskedBackbone(MaskedModule):
         Args:
             memory_format: Of the weights: ``'channels_last'``, on most machines the
                 faster one, or ``'contiguous'``. Feature maps follow them, but where
-                oneDNN packs the weights they are in channels-last order.
+                oneDNN packs the weights they are in channels-last order. Maps for
+                contiguous images come out contiguous, as mmcv's operators (RoIAlign
+                and others) need them.
 
         Raises:
             ValueError: Unknown memory format, or norm layers that cannot be folded.
@@ -134,6 +136,12 @@ class MaskedBackbone(MaskedModule):
         self.deployed = True
         self.requires_grad_(False)
         self.to(memory_format=MEMORY_FORMATS[memory_format])
+
+    def _deliver(self, maps: Tuple[Tensor, ...], images: Tensor) -> Tuple[Tensor, ...]:
+        """Return a deployed network's maps in the memory format of its images."""
+        if not self.deployed or not images.is_contiguous():
+            return maps
+        return tuple(x.contiguous() for x in maps)
 
     def num_attention_parameters(self) -> int:
         """Count the parameters of the attention modules that the mask plugs in."""
@@ -180,9 +188,10 @@ def require_foldable(module: nn.Module) -> None:
     for name, layer in module.named_modules():
         if name.startswith('attentions'):
             continue
-        if isinstance(layer, nn.Conv2d) and type(layer).forward is not (
+        own_conv = isinstance(layer, nn.Conv2d) and type(layer).forward is not (
             nn.Conv2d.forward
-        ):
+        )
+        if own_conv or hasattr(layer, 'deform_groups'):
             raise EANError(
                 f'{name} is a {type(layer).__name__}, into which no norm layer can be '
                 'folded; a network with it cannot be deployed'

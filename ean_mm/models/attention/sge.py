@@ -188,8 +188,10 @@ class _SGEBefore(SGEAttention):
 
     def similarity(self, x: Tensor) -> Tensor:
         (conv,) = self._conv
-        weight = conv.weight.flatten(1)
-        mean = F.linear(global_average_pool(x), weight, conv.bias)
+        # SGE computes in float32 at least, whatever the layer's type.
+        weight = conv.weight.flatten(1).to(x.dtype)
+        bias = None if conv.bias is None else conv.bias.to(x.dtype)
+        mean = F.linear(global_average_pool(x), weight, bias)
         mean = mean.unflatten(1, (self.groups, -1)).transpose(0, 1)
         # (groups, N, C_in)
         projection = torch.bmm(mean, weight.unflatten(0, (self.groups, -1)))
