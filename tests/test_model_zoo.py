@@ -299,6 +299,8 @@ def test_what_is_measured_is_listed(tool, checkout, tmp_path):
     arguments = ['publish_model.py', checkout / 'configs/net.py', 'trained.pth',
                  checkout / 'zoo', '--dataset', 'digits',
                  '--training-data', 'four fifths of digits']  # fmt: skip
+    status, _ = tool(*arguments[:3], checkout, *arguments[4:], '--metafile', metafile)
+    assert 'has the README of the project' in status
     assert tool(*arguments, '--metafile', metafile)[0] == 0
     content = yaml.safe_load(metafile.read_text())
     (listed,) = content['Models']

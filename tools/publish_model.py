@@ -185,6 +185,7 @@ def describe(
     root = root_of(args.metafile)
     model = runner.model
     image = runner.test_dataloader.dataset[0]['inputs']
+    device = next(model.parameters()).device
     meta = torch.load(io.BytesIO(content), weights_only=True)['meta']
     return {
         'Name': Path(args.config).stem,
@@ -194,7 +195,7 @@ def describe(
             'Epochs': meta['epoch'],
             'Mask': _text(meta['ean_mm']['masks']),
             'Parameters': count_parameters(model),
-            'FLOPs': count_flops(model, image[None].float()),
+            'FLOPs': count_flops(model, image[None].float().to(device)),
             'SHA256': hashlib.sha256(content).hexdigest(),
         },
         'Results': [
@@ -212,7 +213,13 @@ def main() -> None:
     cfg = load_config(args.config, None, args.data_root)
     checkpoint = read_checkpoint(args.checkpoint)
     if args.metafile:
-        read_metafile(args.metafile)  # a mistake in its path should not cost a test
+        # A mistake in a path should not cost a test.
+        read_metafile(args.metafile)
+        if Path(args.out_dir).resolve() == root_of(args.metafile):
+            raise EANError(
+                f'{args.out_dir} has the README of the project; name a folder for the '
+                'zoo, as model_zoo'
+            )
     check(cfg, ('test_dataloader',))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     model = MODELS.build(cfg.model)

@@ -40,7 +40,6 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 import mmpretrain.models
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ean_mm import EANResNet, Mask
@@ -51,6 +50,7 @@ from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.search import count_parameters
 from ean_mm.search.cost import count_flops
 from ean_mm.visualization.benchmark_report import draw, read, show
+from ean_mm.visualization.picture import require_picture
 
 RESNET50_BLOCKS = (3, 4, 6, 3)
 DEFAULT_MASKS = dict(
@@ -176,14 +176,12 @@ def check(args: argparse.Namespace) -> None:
         if np.min(getattr(args, name)) < 1:
             raise EANError(f'--{name.replace("_", "-")} must be at least 1')
     if args.figure:
-        known = Figure().canvas.get_supported_filetypes()
-        if Path(args.figure).suffix[1:].lower() not in known:
-            raise EANError(f'--figure {args.figure}: name a .png, .svg or .pdf file')
-    for path in filter(None, (args.out, args.figure)):
+        require_picture(args.figure)
+    if args.out:
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise EANError(f'{path} cannot be written: {error.strerror}') from error
+            raise EANError(f'{args.out} cannot be written: {error.strerror}') from error
     if args.depth not in EANResNet.arch_settings:
         known = ', '.join(map(str, EANResNet.arch_settings))
         raise EANError(f'--depth {args.depth} is unknown; there are {known}')

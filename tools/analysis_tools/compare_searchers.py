@@ -26,6 +26,7 @@ from ean_mm.search.controller import PRESETS, RLController
 from ean_mm.search.optuna_searcher import OptunaSearcher
 from ean_mm.search.random_searcher import RandomSearcher
 from ean_mm.search.simulator import SimulatedReward
+from ean_mm.visualization import require_picture
 
 SEARCHERS: Dict[str, Dict[str, Any]] = {
     'paper': dict(type=RLController.__name__, preset='paper'),
@@ -158,6 +159,8 @@ def search_as(
 
 def run(args: argparse.Namespace) -> List[Result]:
     """Run every searcher on every problem, those in the output file excepted."""
+    if args.figure:
+        require_picture(args.figure)
     results = _read(args.out)
     done = {_key(**entry) for entry in results}
     for name, build in _problems(args).items():

@@ -27,7 +27,7 @@ from ean_mm import EANError
 from ean_mm.checkpoints import load_trained
 from ean_mm.launch import check, explain_errors, load_config, read_checkpoint
 from ean_mm.search import masked_modules
-from ean_mm.visualization import Attended, draw_cams
+from ean_mm.visualization import Attended, draw_cams, require_picture
 from ean_mm.zoo import find_network
 
 try:
@@ -214,6 +214,7 @@ def main() -> None:
         raise EANError('Grad-CAM needs another package: pip install grad-cam')
     if args.num is not None and args.num < 1:
         raise EANError(f'--num {args.num} must be at least 1')
+    require_picture(args.out)
     columns = []
     for network in read_networks(args.networks, args.data_root):
         if args.images:
