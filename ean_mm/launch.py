@@ -226,7 +226,7 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
         if hook.get('type') == 'EANSearchHook':
             hook['resume'] = True
     if resume == 'auto':
-        resume = _latest_whole_checkpoint(cfg.work_dir, named_only=restarted)
+        resume = _latest_whole_checkpoint(cfg, named_only=restarted)
     if resume is None:
         source = cfg.get('load_from') or 'initial weights'
         print(f'no checkpoint to resume from in {cfg.work_dir}; starting from {source}')
@@ -238,15 +238,17 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=meta.get('seed'))
 
 
-def _latest_whole_checkpoint(work_dir: str, named_only: bool) -> Optional[str]:
+def _latest_whole_checkpoint(cfg: Config, named_only: bool) -> Optional[str]:
     """Find what ``last_checkpoint`` names, or the latest if that is damaged or missing.
 
     Args:
-        work_dir: Folder to look in.
+        cfg: Config with the ``work_dir`` to look in.
         named_only: Without a ``last_checkpoint``, find none.
     """
-    last = find_latest_checkpoint(work_dir)
+    work_dir, last = cfg.work_dir, None
     problem = f'{work_dir} has no file last_checkpoint'
+    if Path(work_dir, 'last_checkpoint').is_file():
+        last = find_latest_checkpoint(work_dir)
     if last is not None:
         try:
             _read_training_run(last)
@@ -256,6 +258,9 @@ def _latest_whole_checkpoint(work_dir: str, named_only: bool) -> Optional[str]:
     elif named_only:
         return None
     before = sorted(Path(work_dir).glob('*.pth'), key=lambda path: path.stat().st_mtime)
+    source = Path(cfg.get('load_from') or '').resolve()
+    if last is None:  # what the run starts from is not of its own
+        before = [path for path in before if path.resolve() != source]
     for path in reversed(before):
         try:
             _read_training_run(str(path))

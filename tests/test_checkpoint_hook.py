@@ -186,6 +186,8 @@ def test_a_missing_last_checkpoint_is_made_up_for(cfg, build_runner, monkeypatch
     monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '0')
     set_resume(cfg, 'auto')
     assert cfg.load_from == f'{cfg.work_dir}/epoch_2.pth'
+    set_resume(cfg, 'auto')  # what it starts from is not its own
+    assert cfg.load_from == f'{cfg.work_dir}/epoch_1.pth'
 
 
 def test_a_run_that_goes_on_elsewhere_leaves_the_old_one_whole(cfg, build_runner):

@@ -349,6 +349,7 @@ def test_maps_come_out_in_the_order_that_the_images_come_in(memory_format):
     model, images = build(), torch.randn(2, 3, 32, 32)
     network = deployed(model, memory_format=memory_format)
     assert all(x.is_contiguous() for x in network(images))
+    assert all(x.is_contiguous() for x in network(images[:, :, :, 8:]))
     images = images.contiguous(memory_format=torch.channels_last)
     assert_same(network(images), model(images))
 

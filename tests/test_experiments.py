@@ -189,6 +189,7 @@ def test_run_again_trains_nothing(folder, tool, no_training):
         ({'train_cfg.max_epochs': 2}, 8),
         ({'search': {'custom_hooks.2.reward.sparsity_weight': 1.0}}, 2),
         ({'load_from': 'pretrained.pth'}, 8),
+        ({'log_level': 'INFO', 'default_hooks.logger.interval': 1}, 0),
         ({'search': {'auto_scale_lr': dict(enable=True, base_batch_size=512)}}, 2),
         ({'data_root': 'elsewhere'}, 0),
         ({'seeds': (0, 1, 2)}, 4),
@@ -304,7 +305,7 @@ def test_a_torn_last_line_is_survived(folder, tool):
     assert tool(*TABLE)[1].count('cut off') == 0
 
 
-def test_two_processes_append_to_one_file(folder):
+def test_two_tables_append_to_one_file(folder):
     first, *rest = Results(CSV).rows
     whole = CSV.read_bytes()
     CSV.write_bytes(whole + b'digits,cut off')

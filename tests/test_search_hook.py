@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, RepeatDataset
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
@@ -301,28 +301,33 @@ def test_duplicates_across_a_split_are_warned_of(
 
 
 class Named(BaseDataset):
-    """Images that have another name than ``img_path``, or none."""
+    """Images that ``ann_file`` says how to name."""
 
     def load_data_list(self):
-        names = [dict() if self.ann_file else dict(key=f'{i}.x') for i in range(20)]
+        names = [{self.ann_file: f'{i}.x'} if self.ann_file else {} for i in range(20)]
         return [dict(name, gt_label=i % 2) for i, name in enumerate(names)]
 
 
-@pytest.mark.parametrize('ann_file', ['', 'no names'])
-def test_images_without_a_path_are_compared_by_what_is_known(ann_file):
+@pytest.mark.parametrize('name', ['img_path', 'key', ''])
+def test_images_are_compared_by_what_is_known_of_them(name):
     DATASETS.register_module(module=Named, force=True)
-    sides = [
-        HeldOutSplit(dict(type='Named', ann_file=ann_file), held_out, num_images=5)
-        for held_out in (False, True)
-    ]
+    split = dict(
+        type='HeldOutSplit', dataset=dict(type='Named', ann_file=name), num_images=5
+    )
+    train, held_out = (DATASETS.build(dict(split, held_out=h)) for h in (False, True))
     logger = logging.getLogger('test')
-    _refuse_overlap(*sides, logger)
+    _refuse_overlap(train, held_out, logger)
+    _refuse_overlap(RepeatDataset(dict(split, held_out=False), 2), held_out, logger)
     numbers = TensorDataset(torch.arange(20))
     _refuse_overlap(numbers, numbers, logger)  # cannot be told
-    if not ann_file:
-        whole = DATASETS.build(dict(type='Named'))
+    if name:
+        whole = DATASETS.build(dict(type='Named', ann_file=name))
         with pytest.raises(EANError, match='5 of the 5 reward images are trained on'):
-            _refuse_overlap(whole, sides[1], logger)
+            _refuse_overlap(whole, held_out, logger)
+    if name == 'img_path':
+        with pytest.raises(EANError, match='5 of the 10 reward images are trained on'):
+            twice = RepeatDataset(dict(split, held_out=True), 2)
+            _refuse_overlap(held_out, twice, logger)
 
 
 def test_other_images_at_the_same_places_are_no_overlap(digits_config, build_runner):

@@ -347,6 +347,26 @@ def test_pretrained_weights_may_lack_the_attention(where, tmp_path):
         assert torch.equal(model.state_dict()[key], value), key
 
 
+class Pooling(ResNeXt):
+    """A backbone that returns one map and takes something else too."""
+
+    def forward(self, x, flip=False):
+        (x,) = super().forward(x)
+        return x.mean((2, 3), keepdim=True).flip(1) if flip else x
+
+
+@torch.no_grad()
+def test_what_the_backbone_takes_and_returns_is_kept():
+    MODELS.register_module(module=Pooling, force=True)
+    model = EANWrapper(
+        dict(type='Pooling', depth=50, groups=4, **{**TWO_STAGES, 'out_indices': (1,)}),
+        attention=SE,
+    ).eval()
+    expected = model(IMAGES), model(IMAGES, flip=True)
+    model.switch_to_deploy()
+    assert_close([model(IMAGES), model(IMAGES, flip=True)], expected, 1e-5)
+
+
 # folding and deployment
 
 

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple, Union
 
@@ -70,15 +71,18 @@ class Results:
         """Add a finished run, on the disk when this returns.
 
         Raises:
-            OSError: The disk is full; the file is as it was.
+            OSError: The disk is full; the rows before are whole.
         """
         row = {name: read(str(row[name])) for name, read in COLUMNS.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, 'a+b', buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with suppress(OSError):  # file systems without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
-            complete = file.read().rfind(b'\n') + 1
-            file.truncate(complete)  # a row that was cut off
+            content = file.read()
+            complete = content.rfind(b'\n') + 1
+            if complete < len(content):
+                file.truncate(complete)  # a row that was cut off
             text = _text([row], header=complete == 0).encode()
             if file.write(text) < len(text):
                 file.truncate(complete)

@@ -55,6 +55,9 @@ RESULT_KEYS = (
 )
 
 
+LOG_KEYS = ('log_level', 'log_processor', 'visualizer', 'default_hooks.logger')
+
+
 @dataclass(frozen=True)
 class Run:
     """One training of a network, or of a supernet and its search.
@@ -71,7 +74,7 @@ class Run:
         to_percent: Factor that makes percent of it.
         cfg: The whole config.
         others: What is overridden in other parts of it than ``RESULT_KEYS``, as
-            ``load_from``.
+            ``load_from``, but for what is logged.
     """
 
     protocol: str
@@ -235,6 +238,7 @@ class Table:
                     name: value
                     for name, value in self._overrides(variant).items()
                     if name.partition('.')[0] not in RESULT_KEYS
+                    and not name.startswith(LOG_KEYS)
                 },
             )
         return self._runs[key]

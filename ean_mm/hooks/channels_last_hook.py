@@ -18,8 +18,8 @@ class ChannelsLastHook(Hook):
     training from scratch draws other initial weights for a seed. Layers of fewer than
     eight channels can crash PyTorch 2.11 in this format on a CPU.
 
-    mmcv's operators, such as RoIAlign and deformable convolutions, take a map's memory
-    as contiguous, whatever its format. They get contiguous copies.
+    Modules of ``mmcv.ops``, such as RoIAlign and deformable convolutions, take a map's
+    memory as contiguous, whatever its format. They get contiguous copies.
     """
 
     def before_run(self, runner: Runner) -> None:

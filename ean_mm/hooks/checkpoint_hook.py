@@ -156,9 +156,10 @@ class _LateRemoval:
         self.outdated.append(path)
 
     def remove_now(self) -> None:
+        folder = os.path.realpath(self._folder)
         for path in self.outdated:
-            own = self._backend.join_path(self._folder, os.path.basename(path))
-            if path == own and self._backend.isfile(path):
+            own = os.path.realpath(os.path.dirname(path)) == folder
+            if own and self._backend.isfile(path):
                 self._backend.remove(path)
         self.outdated = []
 

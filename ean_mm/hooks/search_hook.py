@@ -3,7 +3,6 @@
 import copy
 import re
 import time
-from collections import Counter
 from logging import Logger
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
@@ -19,7 +18,7 @@ from ean_mm.datasets.labels import require_labels
 from ean_mm.errors import EANError, one_line
 from ean_mm.hooks.mask_hook import weight_names
 from ean_mm.search.calibration import BNCalibration, draw_batches
-from ean_mm.search.evaluator import MaskEvaluator, image_names, require_images
+from ean_mm.search.evaluator import MaskEvaluator, distinct_images, require_images
 from ean_mm.search.reward import Reward
 from ean_mm.search.search import Evaluation, MaskSearch, Searcher
 from ean_mm.search.space import SearchSpace, unwrapped
@@ -178,9 +177,11 @@ class EANSearchHook(Hook):
         try:
             return TASK_UTILS.build({'seed': seed, **given, 'num_bits': space.num_bits})
         except (KeyError, TypeError) as error:
+            hint = ''
+            if 'unexpected keyword' in str(error):
+                hint = '; an option of a base config is left out by setting it to None'
             raise EANError(
-                f'the searcher cannot be built: {one_line(error.args[0])}; an option '
-                'of a base config is left out by setting it to None'
+                f'the searcher cannot be built: {one_line(error.args[0])}{hint}'
             ) from error
 
     def _build_evaluator(self, runner: Runner, space: SearchSpace) -> MaskEvaluator:
@@ -289,13 +290,12 @@ def _refuse_overlap(train_set: Any, reward_set: Any, logger: Logger) -> None:
     """
     if not all(hasattr(side, 'get_data_info') for side in (train_set, reward_set)):
         return
-    rewarded = {
-        name for name, number in Counter(image_names(reward_set)).items() if number == 1
-    }
-    overlap = len(rewarded & set(image_names(train_set)))
+    overlap = len(distinct_images(reward_set) & distinct_images(train_set))
     if not overlap:
         return
-    if isinstance(reward_set, HeldOutSplit) and reward_set.is_apart_from(train_set):
+    if isinstance(reward_set, HeldOutSplit) and all(
+        reward_set.is_apart_from(side) for side in _parts(train_set)
+    ):
         logger.warning(
             f'{overlap} of the {len(reward_set)} reward images have a duplicate that '
             'is trained on'
@@ -305,6 +305,16 @@ def _refuse_overlap(train_set: Any, reward_set: Any, logger: Logger) -> None:
         f'{overlap} of the {len(reward_set)} reward images are trained on; split '
         'the training set by HeldOutSplit, both sides with the same number and seed'
     )
+
+
+def _parts(dataset: Any) -> List[Any]:
+    """Return what a repeated or concatenated data set is made of."""
+    if isinstance(dataset, HeldOutSplit):
+        return [dataset]
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner == [None]:
+        return [dataset]
+    return [part for each in inner for part in _parts(each)]
 
 
 def _num_bytes(memory: Union[int, str]) -> int:

@@ -88,10 +88,13 @@ class EANResNet(MaskedBackbone, ResNet):
         try:
             super().__init__(depth, zero_init_residual=zero_init_residual, **kwargs)
         except (AssertionError, KeyError, TypeError) as error:
+            reason = one_line(error.args[0] if error.args else '')
+            hint = ''
+            if 'unexpected keyword' in reason:
+                hint = "; options of mmdet's or mmseg's ResNet go through EANWrapper"
             raise EANError(
                 f'{type(self).__name__} cannot be built: '
-                f'{one_line(error) or "its options contradict each other"}; options '
-                "that only mmdet's or mmseg's ResNet has go through EANWrapper"
+                f'{reason or "its options contradict each other"}{hint}'
             ) from error
         self._plug_in(attention, mask, share, freeze_attention, deploy)
 

@@ -1,6 +1,6 @@
 """Shared attention and a mask for a backbone of another package."""
 
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Dict, Optional, Union
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
@@ -83,13 +83,15 @@ class EANWrapper(MaskedBackbone, BaseModule):
         self.stage_blocks = tuple(map(len, self.stages))
         self._plug_in(attention, mask, share, freeze_attention, deploy)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return what the backbone returns.
 
         Args:
             x: Images of shape ``(N, C, H, W)``.
+            *args: What else the backbone takes.
+            **kwargs: The same, by name.
         """
-        return self._deliver(super().forward(x), x)
+        return self._deliver(super().forward(x, *args, **kwargs), x)
 
     def set_mask(self, mask: Any) -> None:
         super().set_mask(mask)

@@ -1,6 +1,6 @@
 """What the backbones with a mask have in common: built anew, or around another one."""
 
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Union
 
 import torch
 from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
@@ -99,9 +99,9 @@ class MaskedBackbone(MaskedModule):
         Args:
             memory_format: Of the weights: ``'channels_last'``, on most machines the
                 faster one, or ``'contiguous'``. Feature maps follow them, but where
-                oneDNN packs the weights they are in channels-last order. Maps for
-                contiguous images come out contiguous, as mmcv's operators (RoIAlign
-                and others) need them.
+                oneDNN packs the weights they are in channels-last order. They come
+                out contiguous, as mmcv's operators (RoIAlign and others) need them,
+                unless the images are channels last.
 
         Raises:
             ValueError: Unknown memory format, or norm layers that cannot be folded.
@@ -137,11 +137,17 @@ class MaskedBackbone(MaskedModule):
         self.requires_grad_(False)
         self.to(memory_format=MEMORY_FORMATS[memory_format])
 
-    def _deliver(self, maps: Tuple[Tensor, ...], images: Tensor) -> Tuple[Tensor, ...]:
-        """Return a deployed network's maps in the memory format of its images."""
-        if not self.deployed or not images.is_contiguous():
+    def _deliver(self, maps: Any, images: Tensor) -> Any:
+        """Return a deployed network's maps contiguous, but for channels-last images."""
+        channels_last = not images.is_contiguous() and images.is_contiguous(
+            memory_format=torch.channels_last
+        )
+        if not self.deployed or channels_last:
             return maps
-        return tuple(x.contiguous() for x in maps)
+        if isinstance(maps, Tensor):
+            return maps.contiguous()
+        contiguous = [x.contiguous() for x in maps]
+        return contiguous if isinstance(maps, list) else tuple(contiguous)
 
     def num_attention_parameters(self) -> int:
         """Count the parameters of the attention modules that the mask plugs in."""

@@ -4,9 +4,10 @@ import copy
 import hashlib
 import json
 import time
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import torch
@@ -262,8 +263,15 @@ def image_names(dataset: Any) -> List[str]:
             names.append(str(info['img_path']))
         else:
             facts = {key: info[key] for key in info if key != 'sample_idx'}
-            names.append(json.dumps(facts, sort_keys=True, default=_as_list))
+            names.append(json.dumps(facts, skipkeys=True, default=_as_list))
     return names
+
+
+def distinct_images(dataset: Any) -> Set[str]:
+    """Name the images that a data set tells apart, each once."""
+    numbers = Counter(image_names(dataset))
+    # What is said of several images, in JSON, is the name of none.
+    return {n for n, number in numbers.items() if number == 1 or not n.startswith('{')}
 
 
 def _as_list(value: Any) -> Any:
