@@ -144,10 +144,17 @@ def test_the_readmes_configs_load(tmp_path):
     readme = (ROOT / 'README.md').read_text()
     assert not re.search('@[A-Z_]+@', readme)
     blocks = re.findall(r'```python\n(.*?)```', readme, re.S)
-    own_model, _, own_data = blocks  # test_model_zoo.py runs the other one
-    own_data = own_data.replace("['resnet50", f"['{ROOT}/configs/ean/resnet50")
-    (tmp_path / 'data.py').write_text(own_data)
-    cfg = Config.fromfile(tmp_path / 'data.py')
+    own_model, _, *own_data = blocks  # test_model_zoo.py runs the other one
+    cfg, retrain = (
+        Config.fromstring(
+            text.replace("['resnet50", f"['{ROOT}/configs/ean/resnet50"), '.py'
+        )
+        for text in own_data
+    )
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        assert retrain[loader].dataset.data_root == 'data/pets'
+    assert retrain.model.head.num_classes == retrain.data_preprocessor.num_classes == 37
+    assert retrain.model.backbone.mask.endswith('search_pets/mask_backbone.json')
     assert cfg.train_dataloader.dataset.dataset.data_root == 'data/pets'
     assert cfg.val_dataloader.dataset.num_per_class == 20
     (tmp_path / 'model.py').write_text(own_model)
