@@ -12,7 +12,6 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ean_mm.errors import EANError, one_line
-from ean_mm.mask import Mask
 from ean_mm.search.space import Bits, SearchSpace
 
 SAMPLINGS = ('independent', 'balanced', 'sandwich')
@@ -95,8 +94,9 @@ class SupernetHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         # A model without masks, or of others, is refused before the first epoch.
-        for module in self.space(runner).modules.values():
-            Mask.parse(self.val_mask, module.stage_blocks, module.network)
+        self.space(runner)
+        if runner.val_loop is not None:
+            self.before_val_epoch(runner)
         seed = [runner.seed if self.seed is None else self.seed]
         broadcast_object_list(seed)  # the ranks' own may differ (diff_rank_seed)
         self._seed = seed[0]
