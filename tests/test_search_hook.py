@@ -283,7 +283,7 @@ def test_a_supernet_that_trains_on_all_images_is_refused(digits_config, build_ru
 def test_duplicates_across_a_split_are_warned_of(
     digits_config, build_runner, monkeypatch, capsys
 ):
-    """As CIFAR-100 has some; no number or seed of the split would part them all."""
+    """No number or seed of the split would part them all."""
     load = DigitsDataset.load_data_list
 
     def load_with_duplicates(self):
