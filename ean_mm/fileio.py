@@ -10,6 +10,8 @@ from typing import Any, BinaryIO, Iterator, Union
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 
+from ean_mm.errors import EANError
+
 
 @contextmanager
 def atomic_write(path: Union[str, Path]) -> Iterator[BinaryIO]:
@@ -45,6 +47,18 @@ def atomic_save(content: Any, path: Union[str, Path]) -> None:
     torch.save(content, memory)
     with atomic_write(path) as file:
         file.write(memory.getbuffer())
+
+
+def require_folder(path: Union[str, Path]) -> None:
+    """Make the folder of a file that is going to be written.
+
+    Raises:
+        ValueError: It cannot be made.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EANError(f'{path} cannot be written: {error.strerror}') from error
 
 
 def remove_unfinished(folder: Union[str, Path]) -> None:

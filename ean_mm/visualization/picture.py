@@ -5,6 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ean_mm.errors import EANError
+from ean_mm.fileio import require_folder
 
 
 def require_picture(path: str) -> None:
@@ -16,7 +17,4 @@ def require_picture(path: str) -> None:
     known = Figure().canvas.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in known:
         raise EANError(f'{path}: name a .png, .svg or .pdf file')
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EANError(f'{path} cannot be written: {error.strerror}') from error
+    require_folder(path)

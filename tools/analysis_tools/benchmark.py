@@ -44,7 +44,7 @@ from torch import Tensor, nn
 
 from ean_mm import EANResNet, Mask
 from ean_mm.errors import EANError
-from ean_mm.fileio import atomic_write
+from ean_mm.fileio import atomic_write, require_folder
 from ean_mm.launch import explain_errors
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.search import count_parameters
@@ -178,10 +178,7 @@ def check(args: argparse.Namespace) -> None:
     if args.figure:
         require_picture(args.figure)
     if args.out:
-        try:
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EANError(f'{args.out} cannot be written: {error.strerror}') from error
+        require_folder(args.out)
     if args.depth not in EANResNet.arch_settings:
         known = ', '.join(map(str, EANResNet.arch_settings))
         raise EANError(f'--depth {args.depth} is unknown; there are {known}')
