@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS, HOOKS, DefaultScope
 
 from ean_mm import EANError, HeldOutSplit
 from ean_mm.hooks import supernet_hook
-from ean_mm.search.reward import Reward
+from ean_mm.search.evaluation.reward import Reward
 
 
 @pytest.fixture

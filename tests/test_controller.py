@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ean_mm.search import Curiosity, Policy, RLController
-from ean_mm.search.baseline import MovingAverageBaseline
-from ean_mm.search.replay import Transition, replay_loss
+from ean_mm.search.strategies.baseline import MovingAverageBaseline
+from ean_mm.search.strategies.replay import Transition, replay_loss
 
 
 def run(controller, reward, steps=None):

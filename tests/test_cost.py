@@ -6,7 +6,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from ean_mm.errors import EANError
 from ean_mm.search import Reward, SearchSpace
-from ean_mm.search.cost import CostTable, measure_cost
+from ean_mm.search.evaluation.cost import CostTable, measure_cost
 
 
 def build(share='stage', attention='SEAttention', neck=None):

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ean_mm.errors import EANError
 from ean_mm.hooks.search_hook import _num_bytes
 from ean_mm.search import MaskEvaluator, SearchSpace
-from ean_mm.search.batch_cache import BatchCache
+from ean_mm.search.evaluation.batch_cache import BatchCache
 
 BACKBONE = dict(
     type='EANResNet', depth=18, base_channels=8, stem_channels=8,

@@ -7,8 +7,8 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmpretrain.evaluation import Accuracy
 
-from ean_mm.search import gathering
-from ean_mm.search.gathering import (
+from ean_mm.search.evaluation import gathering
+from ean_mm.search.evaluation.gathering import (
     _is_plain,
     compute_metrics,
     interleave,

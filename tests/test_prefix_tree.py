@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ean_mm import EANResNet, EANResNetCIFAR
-from ean_mm.search.prefix_tree import ActivationCache, PrefixTree, Work
+from ean_mm.search.evaluation.prefix_tree import ActivationCache, PrefixTree, Work
 
 SE = dict(type='SEAttention', ratio=4)
 

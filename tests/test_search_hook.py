@@ -20,7 +20,7 @@ from ean_mm import EANError, HeldOutSplit, Mask, SEAttention
 from ean_mm.datasets import DigitsDataset
 from ean_mm.hooks.search_hook import _refuse_overlap
 from ean_mm.search import BNCalibration, SearchSpace
-from ean_mm.search.calibration import draw_batches
+from ean_mm.search.evaluation.calibration import draw_batches
 
 
 @METRICS.register_module()

@@ -15,6 +15,7 @@ from torch import nn
 
 from ean_mm import EANError, Mask, RLController
 from ean_mm.search import MaskSearch, Reward, SearchSpace, SearchStorage
+from ean_mm.search.evaluation.base import Measurement
 from ean_mm.visualization import report_plots
 from ean_mm.visualization.report import read_search, render_report
 
@@ -36,9 +37,13 @@ class Masked(nn.Module):
 class ToyEvaluator:
     """Every second block is worth a percent, the others cost one."""
 
-    def evaluate(self, masks):
+    budgets = ()
+    measure = 'metric'
+
+    def judge(self, requests):
         return [
-            {'accuracy/top1': 50.0 + sum(bits[::2]) - sum(bits[1::2])} for bits in masks
+            Measurement({'accuracy/top1': 50.0 + sum(bits[::2]) - sum(bits[1::2])})
+            for bits, _ in requests
         ]
 
     def fingerprint(self):
@@ -203,7 +208,7 @@ def test_the_page_of_a_finished_search_shows_the_chosen_mask(tmp_path):
 def test_the_page_tells_what_the_files_hold(tmp_path):
     found = search(tmp_path)
     page = page_of(tmp_path)
-    draws, distinct = 20 * 3 + 1, len(found.evaluations)
+    draws, distinct = 20 * 3 + 1, len(found.history)
     assert fact(page, 'backbone') == (
         'Toy-4, stages of 2-2 blocks, SEAttention (ratio 4)'
     )

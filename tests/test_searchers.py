@@ -9,9 +9,9 @@ import torch
 from mmengine.registry import TASK_UTILS
 
 from ean_mm import EANError
-from ean_mm.search.exhaustive_searcher import ExhaustiveSearcher
-from ean_mm.search.optuna_searcher import OptunaSearcher
-from ean_mm.search.random_searcher import RandomSearcher
+from ean_mm.search.strategies.exhaustive_searcher import ExhaustiveSearcher
+from ean_mm.search.strategies.optuna_searcher import OptunaSearcher
+from ean_mm.search.strategies.random_searcher import RandomSearcher
 
 
 def accuracy(mask):

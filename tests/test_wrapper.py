@@ -20,7 +20,7 @@ from ean_mm import EANError, EANResNet, EANWrapper, Mask
 from ean_mm.models.guest_blocks import GuestBlock
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.search import SearchSpace
-from ean_mm.search.cost import measure_cost
+from ean_mm.search.evaluation.cost import measure_cost
 
 ALL = ['SEAttention', 'SGEAttention', 'DIAAttention', 'SPAAttention', 'ECAAttention',
        'CBAMAttention']  # fmt: skip

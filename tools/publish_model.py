@@ -39,7 +39,7 @@ from ean_mm.launch import (
     read_checkpoint,
 )
 from ean_mm.search import SearchSpace, count_parameters, masked_modules
-from ean_mm.search.cost import count_flops
+from ean_mm.search.evaluation.cost import count_flops
 from ean_mm.zoo import (
     Entry,
     list_network,

@@ -28,7 +28,7 @@ from ean_mm.experiments.runs import (
 )
 from ean_mm.mask import Mask
 from ean_mm.search import BNCalibration, MaskEvaluator, SearchSpace, count_parameters
-from ean_mm.search.calibration import draw_batches
+from ean_mm.search.evaluation.calibration import draw_batches
 
 SAMPLED = 'sampled mask'
 REPEATED = 'repeated mask'

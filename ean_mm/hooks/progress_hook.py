@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from ean_mm.search.search import MaskSearch
+from ean_mm.search.loop import MaskSearch
 from ean_mm.search.storage import Record
 
 

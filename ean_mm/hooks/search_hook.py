@@ -1,6 +1,7 @@
 """Search the mask once the supernet is trained."""
 
 import copy
+import json
 import re
 import time
 from logging import Logger
@@ -17,10 +18,15 @@ from ean_mm.datasets.held_out import HeldOutSplit
 from ean_mm.datasets.labels import require_labels
 from ean_mm.errors import EANError, one_line
 from ean_mm.hooks.mask_hook import weight_names
-from ean_mm.search.calibration import BNCalibration, draw_batches
-from ean_mm.search.evaluator import MaskEvaluator, distinct_images, require_images
-from ean_mm.search.reward import Reward
-from ean_mm.search.search import Evaluation, MaskSearch, Searcher
+from ean_mm.search.evaluation.calibration import BNCalibration, draw_batches
+from ean_mm.search.evaluation.reward import Reward
+from ean_mm.search.evaluation.supernet import (
+    MaskEvaluator,
+    distinct_images,
+    require_images,
+)
+from ean_mm.search.history import Judgement
+from ean_mm.search.loop import MaskSearch, Searcher
 from ean_mm.search.space import SearchSpace, unwrapped
 from ean_mm.search.storage import Record, SearchStorage
 
@@ -156,7 +162,9 @@ class EANSearchHook(Hook):
             evaluator.calibration.restore()
         if evaluator.apart is not None:
             runner.logger.info(f'Each mask took a pass of its own: {evaluator.apart}')
-        runner.logger.info(f'Search: {evaluator.work.summary(search.num_draws)}')
+        runner.logger.info(
+            f'Search: {evaluator.work.summary(search.history.num_draws)}'
+        )
         files = self._write_masks(runner, search, best)
         runner.call_hook('after_search', best=best, mask_files=files)
 
@@ -207,13 +215,14 @@ class EANSearchHook(Hook):
     def _settings(self, runner: Runner) -> str:
         """Say what rewards depend on beside the weights and the reward images."""
         loader = self.dataloader or runner.cfg.get('val_dataloader')
-        return repr(
-            (
-                loader and loader['dataset'],
-                self.evaluator or runner.cfg.get('val_evaluator'),
-                self.calibration_batches,
-                getattr(runner.val_loop, 'fp16', False),
-            )
+        return json.dumps(
+            dict(
+                dataset=loader and loader['dataset'],
+                evaluator=self.evaluator or runner.cfg.get('val_evaluator'),
+                calibration_batches=self.calibration_batches,
+                fp16=getattr(runner.val_loop, 'fp16', False),
+            ),
+            default=str,
         )
 
     def _report(self, runner: Runner, num_steps: int, record: Record) -> None:
@@ -250,7 +259,7 @@ class EANSearchHook(Hook):
             )
 
     def _write_masks(
-        self, runner: Runner, search: MaskSearch, best: Evaluation
+        self, runner: Runner, search: MaskSearch, best: Judgement
     ) -> List[Path]:
         """Write one mask file for each masked module."""
         files = []
@@ -271,8 +280,8 @@ class EANSearchHook(Hook):
                         searcher=type(search.searcher).__name__,
                         settings=search.searcher.describe(),
                         metric=self.reward.metric,
-                        reward_images=len(search.evaluator.dataset),
-                        masks_evaluated=len(search.evaluations),
+                        reward_images=len(self._reward_loader.dataset),
+                        masks_evaluated=len(search.history),
                         module=name,
                         supernet_iterations=runner.iter,
                         seed=search.searcher.seed,

@@ -1,30 +1,36 @@
-"""The search for a mask: searchers, what they are rewarded with, and the loop."""
+"""The search for a mask: who asks, how masks are judged, and the loop between."""
 
-from ean_mm.search.calibration import BNCalibration
-from ean_mm.search.controller import ControllerSettings, RLController
-from ean_mm.search.curiosity import Curiosity
-from ean_mm.search.evaluator import MaskEvaluator
-from ean_mm.search.exhaustive_searcher import ExhaustiveSearcher
-from ean_mm.search.optuna_searcher import OptunaSearcher
-from ean_mm.search.policy import Policy
-from ean_mm.search.random_searcher import RandomSearcher
-from ean_mm.search.reward import Reward
-from ean_mm.search.search import Evaluation, MaskSearch
+from ean_mm.search.evaluation import BNCalibration, MaskEvaluator, Reward
+from ean_mm.search.history import History, Judgement, Request
+from ean_mm.search.loop import MaskSearch
 from ean_mm.search.space import SearchSpace, count_parameters, masked_modules
 from ean_mm.search.storage import SearchStorage
+from ean_mm.search.strategies import (
+    BaseSearcher,
+    ControllerSettings,
+    Curiosity,
+    ExhaustiveSearcher,
+    OptunaSearcher,
+    Policy,
+    RandomSearcher,
+    RLController,
+)
 
 __all__ = [
     'BNCalibration',
+    'BaseSearcher',
     'ControllerSettings',
     'Curiosity',
-    'Evaluation',
     'ExhaustiveSearcher',
+    'History',
+    'Judgement',
     'MaskEvaluator',
     'MaskSearch',
     'OptunaSearcher',
     'Policy',
     'RLController',
     'RandomSearcher',
+    'Request',
     'Reward',
     'SearchSpace',
     'SearchStorage',

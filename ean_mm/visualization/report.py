@@ -1,8 +1,8 @@
 """One page about a mask search, from the files that the search leaves."""
 
-import ast
 import base64
 import io
+import json
 import math
 import re
 from collections import Counter
@@ -556,8 +556,8 @@ def _read_mask_files(
 def _parse(text: Any) -> Dict[str, Any]:
     """Parse the ``repr`` of a dict; nothing if it holds more than plain values."""
     try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        value = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -22,10 +22,10 @@ from mmengine.registry import TASK_UTILS
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import explain_errors
-from ean_mm.search.controller import PRESETS, RLController
-from ean_mm.search.optuna_searcher import OptunaSearcher
-from ean_mm.search.random_searcher import RandomSearcher
 from ean_mm.search.simulator import SimulatedReward
+from ean_mm.search.strategies.controller import PRESETS, RLController
+from ean_mm.search.strategies.optuna_searcher import OptunaSearcher
+from ean_mm.search.strategies.random_searcher import RandomSearcher
 from ean_mm.visualization import require_picture
 
 SEARCHERS: Dict[str, Dict[str, Any]] = {

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ean_mm.errors import EANError
-from ean_mm.search.batch_cache import BatchCache
-from ean_mm.search.calibration import BNCalibration
-from ean_mm.search.cost import CostTable, measure_cost
-from ean_mm.search.gathering import compute_metrics
-from ean_mm.search.prefix_tree import ActivationCache, PrefixTree, Work
+from ean_mm.search.evaluation.base import Measurement
+from ean_mm.search.evaluation.batch_cache import BatchCache
+from ean_mm.search.evaluation.calibration import BNCalibration
+from ean_mm.search.evaluation.cost import CostTable, measure_cost
+from ean_mm.search.evaluation.gathering import compute_metrics
+from ean_mm.search.evaluation.prefix_tree import ActivationCache, PrefixTree, Work
+from ean_mm.search.history import Request
 from ean_mm.search.space import Bits, SearchSpace, unwrapped
 
 GIB = 1 << 30
@@ -31,8 +33,9 @@ class MaskEvaluator:
     """Runs the model over the reward set, once for all masks that are due.
 
     Images are decoded once in a search. Where the backbone allows it, masks share what
-    their common prefix computes (see :class:`~ean_mm.search.prefix_tree.PrefixTree`);
-    else, and with calibration, every mask has a pass of its own. The metrics are the
+    their common prefix computes (see
+    :class:`~ean_mm.search.evaluation.prefix_tree.PrefixTree`); else, and with
+    calibration, every mask has a pass of its own. The metrics are the
     same numbers either way.
 
     A loop of its own: a validation loop would fire the hooks that save the best
@@ -56,6 +59,9 @@ class MaskEvaluator:
     Raises:
         ValueError: The reward set is empty.
     """
+
+    budgets: Tuple[int, ...] = ()
+    measure = 'metric'
 
     def __init__(
         self,
@@ -88,6 +94,11 @@ class MaskEvaluator:
         self.apart = self._why_apart()
         """why each mask takes a pass of its own, None where they share one"""
         self._probed = False
+
+    def judge(self, requests: Sequence[Request]) -> List[Measurement]:
+        """Measure masks; see :class:`~ean_mm.search.evaluation.base.Evaluation`."""
+        metrics = self.evaluate([request.bits for request in requests])
+        return [Measurement(of_mask) for of_mask in metrics]
 
     @torch.no_grad()
     def evaluate(self, masks: Sequence[Bits]) -> List[Dict[str, float]]:

@@ -5,8 +5,8 @@ from typing import Any, Dict, List, Set
 import torch
 from mmengine.registry import TASK_UTILS
 
-from ean_mm.search.base import BaseSearcher
 from ean_mm.search.space import Bits
+from ean_mm.search.strategies.base import BaseSearcher
 
 
 @TASK_UTILS.register_module()
@@ -32,31 +32,26 @@ class RandomSearcher(BaseSearcher):
             num_bits, seed=seed, num_steps=num_steps, masks_per_step=masks_per_step
         )
         self._generator = torch.Generator().manual_seed(seed)
-        self._drawn: Set[Bits] = set()
 
     def ask(self) -> List[Bits]:
         """Draw the masks of the next step."""
-        return [self._draw() for _ in range(self.masks_per_step)]
+        masks: List[Bits] = []
+        for _ in range(self.masks_per_step):
+            masks.append(self._draw({*self.history.told, *masks}))
+        return masks
 
-    def _draw(self) -> Bits:
+    def _draw(self, known: Set[Bits]) -> Bits:
         while True:
             bits = torch.randint(2, (self.num_bits,), generator=self._generator)
             mask = tuple(bits.tolist())
-            if mask not in self._drawn or len(self._drawn) == 2**self.num_bits:
-                self._drawn.add(mask)
+            if mask not in known or len(known) == 2**self.num_bits:
                 return mask
 
     def state_dict(self) -> Dict[str, Any]:
         """Return all that the next :meth:`ask` depends on, as tensors and numbers."""
-        drawn = torch.tensor(sorted(self._drawn), dtype=torch.uint8)
-        return dict(
-            super().state_dict(),
-            drawn=drawn.view(-1, self.num_bits),
-            rng_state=self._generator.get_state(),
-        )
+        return dict(super().state_dict(), rng_state=self._generator.get_state())
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`."""
         super().load_state_dict(state)
-        self._drawn = {tuple(mask) for mask in state['drawn'].tolist()}
         self._generator.set_state(state['rng_state'])

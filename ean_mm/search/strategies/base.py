@@ -1,15 +1,20 @@
-"""What the searchers that learn no policy have in common."""
+"""What all strategies have in common: a strategy says which masks to judge next."""
 
-from typing import Any, Dict, List, Optional, Sequence
-
-import torch
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ean_mm.errors import EANError
+from ean_mm.search.history import History, Request
 from ean_mm.search.space import Bits
 
 
 class BaseSearcher:
-    """Keeps the best mask and counts bits; a subclass decides what to ask for.
+    """Asks for masks and is told their rewards; a subclass decides what to ask for.
+
+    What was judged is in :attr:`history`, which the search loop hands to it. Used
+    alone, a searcher has a history of its own:
+
+        masks = searcher.ask()
+        searcher.tell(masks, [reward(mask) for mask in masks])
 
     Args:
         num_bits: Number L of bits in a mask.
@@ -20,6 +25,9 @@ class BaseSearcher:
     Raises:
         ValueError: A number that is not above 0.
     """
+
+    num_steps: int
+    """steps of the search"""
 
     def __init__(
         self, num_bits: int, *, seed: int, num_steps: int, masks_per_step: int
@@ -35,13 +43,19 @@ class BaseSearcher:
         self.num_steps = num_steps
         self.masks_per_step = masks_per_step
         self.step = 0
-        self._best_mask: Bits = (0,) * num_bits
-        self._best_reward: Optional[float] = None
-        self._ones = [0] * num_bits
-        self._num_told = 0
+        self.history = History()
 
-    def ask(self) -> List[Bits]:
-        """Return the masks of the next step."""
+    def prepare(self, budgets: Tuple[int, ...], noise: Optional[float] = None) -> None:
+        """Learn how masks are judged, before the first :meth:`ask`.
+
+        Args:
+            budgets: Iterations that a mask may be trained for, in ascending order;
+                none where nothing is trained.
+            noise: Standard deviation of a reward, where it is known.
+        """
+
+    def ask(self) -> List[Any]:
+        """Return the masks of the next step: bits, or a :class:`Request` each."""
         raise NotImplementedError
 
     def tell(
@@ -58,19 +72,15 @@ class BaseSearcher:
             metrics: The metric of each, in percent.
 
         Returns:
-            Nothing: there is no loss here.
+            What a step's record should hold beside the rewards, as a loss.
         """
-        for mask, reward in zip(masks, rewards):
-            if self._best_reward is None or reward > self._best_reward:
-                self._best_mask, self._best_reward = tuple(mask), float(reward)
-            self._ones = [count + bit for count, bit in zip(self._ones, mask)]
-        self._num_told += len(masks)
+        self.history.tell(masks, rewards)
         self.step += 1
         return {}
 
     def mode(self) -> Bits:
-        """Return the best mask so far; before any, the one without attention."""
-        return self._best_mask
+        """Return the mask to recommend; here the best so far, before any the empty."""
+        return self.history.best_told() or (0,) * self.num_bits
 
     def probabilities(self) -> List[float]:
         """Return the share of ones of each bit among the masks so far.
@@ -78,9 +88,7 @@ class BaseSearcher:
         There is no policy: this is what was drawn, not what will be. Before any mask
         it is 0.5.
         """
-        if not self._num_told:
-            return [0.5] * self.num_bits
-        return [count / self._num_told for count in self._ones]
+        return self.history.share_of_ones() or [0.5] * self.num_bits
 
     def describe(self) -> Dict[str, Any]:
         """Return the settings."""
@@ -88,20 +96,15 @@ class BaseSearcher:
 
     def state_dict(self) -> Dict[str, Any]:
         """Return all that the next :meth:`ask` depends on, as tensors and numbers."""
-        return dict(
-            seed=self.seed,
-            step=self.step,
-            best_mask=torch.tensor(self._best_mask),
-            best_reward=self._best_reward,
-            ones=self._ones,
-            num_told=self._num_told,
-        )
+        return dict(seed=self.seed, step=self.step, history=self.history.state_dict())
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`."""
         self.seed = state['seed']
         self.step = state['step']
-        self._best_mask = tuple(state['best_mask'].tolist())
-        self._best_reward = state['best_reward']
-        self._ones = list(state['ones'])
-        self._num_told = state['num_told']
+        self.history.load_state_dict(state['history'])
+
+
+def bits_of(asked: Any) -> Bits:
+    """Return the mask of what a strategy asked for."""
+    return asked.bits if isinstance(asked, Request) else tuple(asked)

@@ -12,7 +12,7 @@ from mmengine.analysis import FlopAnalyzer
 from torch import Tensor, nn
 
 from ean_mm.errors import EANError
-from ean_mm.search.reward import COSTS
+from ean_mm.search.evaluation.reward import COSTS
 from ean_mm.search.space import SearchSpace, count_parameters
 
 REPEATS = 20

@@ -7,8 +7,8 @@ import torch
 from mmengine.registry import TASK_UTILS
 
 from ean_mm.errors import EANError
-from ean_mm.search.base import BaseSearcher
 from ean_mm.search.space import Bits
+from ean_mm.search.strategies.base import BaseSearcher
 
 SAMPLERS = ('tpe', 'cmaes', 'nsgaii')
 

@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from ean_mm.errors import EANError
-from ean_mm.search.baseline import MovingAverageBaseline, leave_one_out
-from ean_mm.search.curiosity import Curiosity
-from ean_mm.search.policy import Policy
-from ean_mm.search.replay import ReplayBuffer, Transition, replay_loss
 from ean_mm.search.space import Bits
+from ean_mm.search.strategies.base import BaseSearcher
+from ean_mm.search.strategies.baseline import MovingAverageBaseline, leave_one_out
+from ean_mm.search.strategies.curiosity import Curiosity
+from ean_mm.search.strategies.policy import Policy
+from ean_mm.search.strategies.replay import ReplayBuffer, Transition, replay_loss
 
 MAX_REDRAWS = 20
 """further draws in place of a known mask, before its bits are flipped at random"""
@@ -87,7 +88,7 @@ PRESETS = {
 
 
 @TASK_UTILS.register_module()
-class RLController:
+class RLController(BaseSearcher):
     """REINFORCE over masks, with a baseline and, as published, curiosity and replay.
 
     A searcher is asked for the masks of a step and told their rewards:
@@ -124,22 +125,19 @@ class RLController:
             raise EANError(
                 f'unknown search hyperparameter: {error}; there are {known}'
             ) from error
-        self.num_bits = num_bits
-        self.seed = seed
+        super().__init__(
+            num_bits,
+            seed=seed,
+            num_steps=self.settings.num_steps,
+            masks_per_step=self.settings.masks_per_step,
+        )
         self._rng_state = torch.Generator().manual_seed(seed).get_state()
         with self._random():
             self.policy = Policy(num_bits, temperature=self.settings.temperature)
             self.curiosity = Curiosity(num_bits, lr=self.settings.lr)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.settings.lr)
-        self.step = 0
         self.baseline = MovingAverageBaseline(self.settings.baseline_decay)
         self.replay_buffer = ReplayBuffer(self.settings.replay_size)
-        self._rewards: Dict[Bits, float] = {}  # of all masks, for distinct and polish
-
-    @property
-    def num_steps(self) -> int:
-        """Number of steps that the search takes."""
-        return self.settings.num_steps
 
     def ask(self) -> List[Bits]:
         """Return the masks of the next step.
@@ -155,7 +153,7 @@ class RLController:
                 for draw in policy.sample((num_draws,)).tolist():
                     mask = tuple(draw)
                     if self.settings.distinct:
-                        mask = self._renewed(mask, {*self._rewards, *masks}, policy)
+                        mask = self._renewed(mask, {*self.history.told, *masks}, policy)
                     masks.append(mask)
         return masks
 
@@ -179,13 +177,13 @@ class RLController:
         come first.
         """
         start = (1 - self.settings.polish) * self.settings.num_steps
-        if not self.settings.polish or self.step < start or not self._rewards:
+        best = self.history.best_told()
+        if not self.settings.polish or self.step < start or best is None:
             return []
-        best = max(self._rewards, key=self._rewards.__getitem__)
         doubt = (self.policy.probabilities() - torch.tensor(best)).abs()
         bits = doubt.argsort(descending=True, stable=True).tolist()
         flips = [_flip(best, bit) for bit in bits]
-        return [mask for mask in flips if mask not in self._rewards]
+        return [mask for mask in flips if mask not in self.history.told]
 
     def tell(
         self,
@@ -207,9 +205,9 @@ class RLController:
         """
         settings = self.settings
         polishes = bool(self._flips())
-        self._rewards.update(zip(map(tuple, masks), map(float, rewards)))
+        step = self.step
+        super().tell(masks, rewards, metrics)
         if polishes:
-            self.step += 1
             return {}
         actions = torch.tensor(masks)  # (M, L)
         values = torch.tensor(rewards, dtype=torch.float32)  # (M,)
@@ -231,9 +229,8 @@ class RLController:
         if settings.replay:
             probs = log_prob.detach().exp()
             self.replay_buffer.store(Transition(actions, values, probs))
-            if self.step >= settings.replay_start:
+            if step >= settings.replay_start:
                 self._replay(baseline)
-        self.step += 1
         return dict(loss=loss.item(), curiosity=curiosity, baseline=baseline)
 
     def _replay(self, baseline: float) -> None:
@@ -264,32 +261,26 @@ class RLController:
     def state_dict(self) -> Dict[str, Any]:
         """Return all that the next :meth:`ask` depends on, as tensors and numbers."""
         return dict(
+            super().state_dict(),
             policy=self.policy.state_dict(),
             optimizer=self.optimizer.state_dict(),
             curiosity=self.curiosity.state_dict(),
             curiosity_optimizer=self.curiosity.optimizer.state_dict(),
-            seed=self.seed,
-            step=self.step,
             baseline=self.baseline.value,
             replay_buffer=self.replay_buffer.state_dict(),
             rng_state=self._rng_state,
-            known_masks=torch.tensor(list(self._rewards), dtype=torch.uint8),
-            known_rewards=list(self._rewards.values()),
         )
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`."""
+        super().load_state_dict(state)
         self.policy.load_state_dict(state['policy'])
         self.optimizer.load_state_dict(state['optimizer'])
         self.curiosity.load_state_dict(state['curiosity'])
         self.curiosity.optimizer.load_state_dict(state['curiosity_optimizer'])
-        self.seed = state['seed']
-        self.step = state['step']
         self.baseline.value = state['baseline']
         self.replay_buffer.load_state_dict(state['replay_buffer'])
         self._rng_state = state['rng_state']
-        known = map(tuple, state['known_masks'].tolist())
-        self._rewards = dict(zip(known, state['known_rewards']))
 
     @contextmanager
     def _random(self) -> Iterator[None]:

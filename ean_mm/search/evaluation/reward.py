@@ -26,7 +26,7 @@ class Reward:
         sparsity_weight: Weight of the fraction of blocks without attention; by default
             the paper's 2.0, and 0 with a cost.
         cost: ``'latency'``, ``'parameters'`` or ``'flops'``; see
-            :func:`~ean_mm.search.cost.measure_cost`.
+            :func:`~ean_mm.search.evaluation.cost.measure_cost`.
         cost_weight: Weight of the cost, in percent.
         cost_budget: The cost that a mask may have, in percent.
         over_budget_weight: Weight of what is above it.

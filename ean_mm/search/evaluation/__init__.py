@@ -1,0 +1,7 @@
+"""How a mask is judged: in a supernet, or by training it; and what counts as better."""
+
+from ean_mm.search.evaluation.calibration import BNCalibration
+from ean_mm.search.evaluation.reward import Reward
+from ean_mm.search.evaluation.supernet import MaskEvaluator
+
+__all__ = ['BNCalibration', 'MaskEvaluator', 'Reward']
