@@ -1,4 +1,4 @@
-"""The results of finished runs, in a CSV file."""
+"""The results of finished runs, in CSV files."""
 
 import csv
 import errno
@@ -41,7 +41,7 @@ COLUMNS: Dict[str, Callable[[str], Any]] = dict(
 LABEL = ('protocol', 'options', 'network', 'attention', 'variant', 'seed')
 
 
-class Results:
+class Rows:
     """A CSV file with a row for each finished run.
 
     A row is appended in one write, under the file's lock, so that several processes may
@@ -50,13 +50,17 @@ class Results:
 
     Args:
         path: The file; it need not exist yet.
+        columns: Its columns, and what reads their text.
 
     Raises:
         ValueError: It is not such a file, or a line other than the last is damaged.
     """
 
-    def __init__(self, path: Union[str, Path]) -> None:
+    def __init__(
+        self, path: Union[str, Path], columns: Dict[str, Callable[[str], Any]]
+    ) -> None:
         self.path = Path(path)
+        self.columns = columns
         self.rows: List[Row] = []
         text = self.path.read_text() if self.path.exists() else ''
         complete, _, rest = text.rpartition('\n')
@@ -73,7 +77,7 @@ class Results:
         Raises:
             OSError: The disk is full; the rows before are whole.
         """
-        row = {name: read(str(row[name])) for name, read in COLUMNS.items()}
+        row = {name: read(str(row[name])) for name, read in self.columns.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, 'a+b', buffering=0) as file:
             with suppress(OSError):  # file systems without locks
@@ -83,12 +87,50 @@ class Results:
             complete = content.rfind(b'\n') + 1
             if complete < len(content):
                 file.truncate(complete)  # a row that was cut off
-            text = _text([row], header=complete == 0).encode()
+            text = self._text([row], header=complete == 0).encode()
             if file.write(text) < len(text):
                 file.truncate(complete)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(file.fileno())
         self.rows.append(row)
+
+    def _read(self, text: str) -> None:
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        if text and reader.fieldnames != list(self.columns):
+            raise EANError(
+                f'{self.path} has other columns than the results of this tool; name '
+                'another file with --csv'
+            )
+        try:
+            for cells in reader:
+                if None in cells or None in cells.values():
+                    raise ValueError('too many or too few cells')
+                self.rows.append(
+                    {name: read(cells[name]) for name, read in self.columns.items()}
+                )
+        except (TypeError, ValueError, csv.Error) as error:
+            raise EANError(
+                f'{self.path}, line {reader.line_num} is damaged; restore or remove it'
+            ) from error
+
+    def _text(self, rows: List[Row], header: bool) -> str:
+        file = io.StringIO()
+        writer = csv.DictWriter(file, self.columns, lineterminator='\n')
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return file.getvalue()
+
+
+class Results(Rows):
+    """The results of tables, see :data:`COLUMNS`.
+
+    Args:
+        path: The file; it need not exist yet.
+    """
+
+    def __init__(self, path: Union[str, Path]) -> None:
+        super().__init__(path, COLUMNS)
 
     def by_hash(self) -> Dict[str, Row]:
         """Return the rows by the hash of their config."""
@@ -101,35 +143,7 @@ class Results:
         """
         return {label_of(row): row for row in self.rows}
 
-    def _read(self, text: str) -> None:
-        reader = csv.DictReader(io.StringIO(text), strict=True)
-        if text and reader.fieldnames != list(COLUMNS):
-            raise EANError(
-                f'{self.path} has other columns than the results of this tool; name '
-                'another file with --csv'
-            )
-        try:
-            for cells in reader:
-                if None in cells or None in cells.values():
-                    raise ValueError('too many or too few cells')
-                self.rows.append(
-                    {name: read(cells[name]) for name, read in COLUMNS.items()}
-                )
-        except (TypeError, ValueError, csv.Error) as error:
-            raise EANError(
-                f'{self.path}, line {reader.line_num} is damaged; restore or remove it'
-            ) from error
-
 
 def label_of(row: Row) -> Label:
     """Name the place of a row in its table."""
     return tuple(row[name] for name in LABEL)
-
-
-def _text(rows: List[Row], header: bool) -> str:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator='\n')
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()

@@ -1,6 +1,11 @@
 """The search for a mask: who asks, how masks are judged, and the loop between."""
 
-from ean_mm.search.evaluation import BNCalibration, MaskEvaluator, Reward
+from ean_mm.search.evaluation import (
+    BNCalibration,
+    MaskEvaluator,
+    Reward,
+    TrainedEvaluation,
+)
 from ean_mm.search.history import History, Judgement, Request
 from ean_mm.search.loop import MaskSearch
 from ean_mm.search.space import SearchSpace, count_parameters, masked_modules
@@ -34,6 +39,7 @@ __all__ = [
     'Reward',
     'SearchSpace',
     'SearchStorage',
+    'TrainedEvaluation',
     'count_parameters',
     'masked_modules',
 ]

@@ -60,9 +60,15 @@ class History:
         """masks told, repeated ones among them"""
         self._ones: List[int] = []
 
-    def add(self, judgement: Judgement) -> None:
-        """Take in a judgement."""
-        self.judgements[Request(judgement.bits, judgement.budget)] = judgement
+    def add(self, judgement: Judgement, asked: Optional[int] = None) -> None:
+        """Take in a judgement.
+
+        Args:
+            judgement: The judgement.
+            asked: The budget that was asked for, where the training was stopped before.
+        """
+        budget = judgement.budget if asked is None else asked
+        self.judgements[Request(judgement.bits, budget)] = judgement
 
     def tell(self, masks: Sequence[Bits], rewards: Sequence[float]) -> None:
         """Note that a strategy was told the rewards of masks."""

@@ -151,6 +151,7 @@ class MaskSearch:
             if self.reward.cost is not None:
                 self.cost = self.evaluator.measure_cost(self.reward.cost)
             self.storage.start(self._state())
+            self.evaluator.begin()
             return
         if state['cost'] is not None:  # a second measurement would differ
             self.cost = CostTable.from_state(state['cost'])
@@ -222,7 +223,7 @@ class MaskSearch:
         if self._told_by_loop:
             self.history.tell(masks, rewards)
         record = dict(
-            self._record(step, known, told_before),
+            self._record(step, requests, told_before),
             probabilities=probabilities,
             **facts,
         )
@@ -232,11 +233,12 @@ class MaskSearch:
     def _finish(self, measured: Measured) -> Record:
         """Store the judgement of the strategy's mode."""
         self._remember_all(measured)
-        mode = self.history.judgements[self._request(self.searcher.mode())]
+        asked = self._request(self.searcher.mode())
+        mode = self.history.judgements[asked]
         told_before = set(self.history.told)
         self.history.tell([mode.bits], [mode.reward])
         record = dict(
-            self._record(self.searcher.step, [mode], told_before),
+            self._record(self.searcher.step, [asked], told_before),
             probabilities=self.searcher.probabilities(),
             policy_mode=True,
         )
@@ -244,13 +246,12 @@ class MaskSearch:
         return record
 
     def _record(
-        self, step: int, judged: Sequence[Judgement], told_before: Any
+        self, step: int, requests: Sequence[Request], told_before: Any
     ) -> Record:
         entries = []
-        for judgement in judged:
-            known = judgement.bits in told_before
-            told_before.add(judgement.bits)
-            entries.append(dict(self._entry(judgement), known=known))
+        for asked in requests:
+            entries.append(dict(self._entry(asked), known=asked.bits in told_before))
+            told_before.add(asked.bits)
         best = self.best()
         return dict(
             step=step,
@@ -259,25 +260,30 @@ class MaskSearch:
             known_share=1 - len(self.history.told) / self.history.num_draws,
         )
 
-    def _entry(self, judgement: Judgement) -> Dict[str, Any]:
+    def _entry(self, asked: Request) -> Dict[str, Any]:
         """Write a judgement as JSON; what it does not have is left out."""
-        entry: Dict[str, Any] = dict(
-            mask=self._names(judgement.bits),
-            metric=judgement.metric,
-            sparsity=judgement.sparsity,
+        judgement = self.history.judgements[asked]
+        optional = dict(
             cost=judgement.cost,
-            reward=judgement.reward,
             budget=judgement.budget,
+            asked=asked.budget if asked.budget != judgement.budget else None,
             loss=judgement.loss,
             train_loss=judgement.train_loss,
             curve=list(judgement.curve) or None,
             diverged=judgement.diverged or None,
         )
-        return {key: value for key, value in entry.items() if value is not None}
+        return dict(
+            mask=self._names(judgement.bits),
+            metric=judgement.metric,
+            sparsity=judgement.sparsity,
+            reward=judgement.reward,
+            **{key: value for key, value in optional.items() if value is not None},
+        )
 
     def _read(self, entry: Dict[str, Any]) -> Tuple[Request, Measurement]:
         """Read back what was measured from an entry of the history."""
-        request = Request(self.space.join(entry['mask']), entry.get('budget'))
+        budget = entry.get('budget')
+        request = Request(self.space.join(entry['mask']), entry.get('asked', budget))
         return request, Measurement(
             metrics={},
             percent=entry['metric'],
@@ -285,6 +291,7 @@ class MaskSearch:
             train_loss=entry.get('train_loss'),
             curve=tuple(entry.get('curve', ())),
             diverged=entry.get('diverged', False),
+            iterations=budget,
         )
 
     def _names(self, bits: Bits) -> Dict[str, str]:
@@ -296,7 +303,7 @@ class MaskSearch:
 
     def _remember(self, measured: Tuple[Request, Measurement]) -> None:
         request, measurement = measured
-        percent = measurement.percent
+        percent = 0.0 if measurement.diverged else measurement.percent
         if percent is None:
             percent = self.reward.percent(measurement.metrics)
         sparsity = self.space.sparsity(request.bits)
@@ -309,12 +316,13 @@ class MaskSearch:
                 sparsity,
                 cost,
                 self.reward(score, sparsity, cost or 0.0),
-                request.budget,
+                measurement.iterations,
                 measurement.loss,
                 measurement.train_loss,
                 measurement.curve,
                 measurement.diverged,
-            )
+            ),
+            request.budget,
         )
 
     def _state(self) -> Dict[str, Any]:

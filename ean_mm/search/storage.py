@@ -38,7 +38,8 @@ class SearchStorage:
 
     def set_aside(self) -> None:
         """Rename what an earlier search left here, so that a new one may begin."""
-        for path in (self.history_path, self.state_path):
+        trained = (self.folder / 'trainings', self.folder / 'start.pth')
+        for path in (self.history_path, self.state_path, *trained):
             if path.exists():
                 number = 1
                 while (old := path.with_name(f'{path.name}.old{number}')).exists():

@@ -25,6 +25,8 @@ class Measurement:
     """mean training loss over equal parts of the training so far"""
     diverged: bool = False
     """whether the training ended in a loss that is not finite"""
+    iterations: Optional[int] = None
+    """iterations that it was trained for; None where nothing is trained"""
 
     def score(self, percent: float, measure: str) -> float:
         """Return what the reward weighs: the metric, or a loss as points below 0.
@@ -54,6 +56,10 @@ class Evaluation(Protocol):
 
     budgets: Tuple[int, ...]
     measure: str
+
+    def begin(self) -> None:
+        """Get ready to judge the masks of a new search; called on rank 0."""
+        ...
 
     def judge(self, requests: Sequence[Request]) -> List[Measurement]:
         """Measure masks; called on every rank with the same requests."""

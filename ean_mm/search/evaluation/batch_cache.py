@@ -1,9 +1,10 @@
 """Decode the reward set once, and keep it."""
 
 import copy
+import re
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional
+from typing import Any, Callable, Iterator, List, Optional, Union
 
 import numpy as np
 import torch
@@ -117,3 +118,14 @@ def _own_annotations(batch: Any) -> Any:
 
     _map_images(batch, share)
     return copy.deepcopy(batch, images)
+
+
+def num_bytes(memory: Union[int, str]) -> int:
+    """Read an amount of memory, as 500000000, '500MB' or '2GiB'."""
+    match = re.fullmatch(r'(\d+(?:\.\d+)?) *([kMGT]?)(i?)B?', str(memory))
+    if match is None:
+        raise EANError(f"{memory!r} is no amount of memory; write it as '2GiB'")
+    number, prefix, binary = match.groups()
+    return int(
+        float(number) * (1024 if binary else 1000) ** ' kMGT'.find(prefix or ' ')
+    )

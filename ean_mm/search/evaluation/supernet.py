@@ -1,28 +1,29 @@
 """Evaluate masks on the reward set with the supernet's weights."""
 
 import copy
-import hashlib
-import json
 import time
-from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
-import numpy as np
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ean_mm.errors import EANError
 from ean_mm.search.evaluation.base import Measurement
 from ean_mm.search.evaluation.batch_cache import BatchCache
 from ean_mm.search.evaluation.calibration import BNCalibration
 from ean_mm.search.evaluation.cost import CostTable, measure_cost
 from ean_mm.search.evaluation.gathering import compute_metrics
 from ean_mm.search.evaluation.prefix_tree import ActivationCache, PrefixTree, Work
+from ean_mm.search.evaluation.reward_set import (
+    fresh,
+    hash_of_images,
+    hash_of_weights,
+    require_images,
+)
 from ean_mm.search.history import Request
 from ean_mm.search.space import Bits, SearchSpace, unwrapped
 
@@ -95,6 +96,9 @@ class MaskEvaluator:
         """why each mask takes a pass of its own, None where they share one"""
         self._probed = False
 
+    def begin(self) -> None:
+        """Do nothing: a supernet is judged as it is."""
+
     def judge(self, requests: Sequence[Request]) -> List[Measurement]:
         """Measure masks; see :class:`~ean_mm.search.evaluation.base.Evaluation`."""
         metrics = self.evaluate([request.bits for request in requests])
@@ -121,7 +125,7 @@ class MaskEvaluator:
         if self.calibration is not None:
             self.calibration.adapt()
         self.model.eval()
-        evaluator = _fresh(self.evaluator)
+        evaluator = fresh(self.evaluator)
         for batch in self.batches:
             with self._autocast():
                 outputs = self.model.val_step(batch)
@@ -140,7 +144,7 @@ class MaskEvaluator:
         self.model.eval()
         backbone = self.space.modules[self.backbone]
         tree = PrefixTree(backbone, self._cache, self.work)
-        evaluators = {bits: _fresh(self.evaluator) for bits in masks}
+        evaluators = {bits: fresh(self.evaluator) for bits in masks}
         groups: Dict[Bits, List[Bits]] = {}  # by the backbone's mask
         for bits in evaluators:
             own = self.space.split(bits)[self.backbone]
@@ -211,14 +215,10 @@ class MaskEvaluator:
 
     def fingerprint(self) -> Dict[str, str]:
         """Hash what rewards depend on: the weights and buffers, and the reward set."""
-        weights = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            weights.update(name.encode())
-            array = tensor.detach().cpu().contiguous().flatten()
-            weights.update(array.view(torch.uint8).numpy())
-        images = json.dumps([image_names(self.dataset), _labels(self.dataset)])
-        reward_set = hashlib.sha256(images.encode())
-        return dict(weights=weights.hexdigest(), reward_set=reward_set.hexdigest())
+        return dict(
+            weights=hash_of_weights(self.model.state_dict()),
+            reward_set=hash_of_images(self.dataset),
+        )
 
 
 @contextmanager
@@ -232,67 +232,3 @@ def _forward_replaced(module: nn.Module, forward: Callable) -> Iterator[None]:
         del module.forward
         if own is not None:
             module.forward = own
-
-
-def _fresh(evaluator: Evaluator) -> Evaluator:
-    """Copy the metrics, with what they collect, but not what they only look up.
-
-    Collections are copied; an annotation database is shared.
-    """
-    evaluator = copy.copy(evaluator)
-    evaluator.metrics = [copy.copy(metric) for metric in evaluator.metrics]
-    for metric in evaluator.metrics:
-        for name, value in vars(metric).items():
-            if isinstance(value, (list, dict, set, np.ndarray, Tensor)):
-                setattr(metric, name, copy.deepcopy(value))
-    return evaluator
-
-
-def require_images(dataset: Any) -> None:
-    """Refuse an empty reward set."""
-    if len(dataset) == 0:
-        raise EANError(
-            'the reward set is empty: no image to score masks on; hold out more images '
-            "(HeldOutSplit's num_per_class) or name another data set"
-        )
-
-
-def image_names(dataset: Any) -> List[str]:
-    """Name every image of a data set, without decoding it.
-
-    The name is the image's path, the hash of an image in memory, or else what the data
-    set says of it. Images of a data set that says nothing have numbers.
-    """
-    if not hasattr(dataset, 'get_data_info'):
-        return [str(index) for index in range(len(dataset))]
-    names = []
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        if 'img' in info:
-            names.append(hashlib.sha256(info['img'].tobytes()).hexdigest())
-        elif 'img_path' in info:
-            names.append(str(info['img_path']))
-        else:
-            facts = {key: info[key] for key in info if key != 'sample_idx'}
-            names.append(json.dumps(facts, skipkeys=True, default=_as_list))
-    return names
-
-
-def distinct_images(dataset: Any) -> Set[str]:
-    """Name the images that a data set tells apart, each once."""
-    numbers = Counter(image_names(dataset))
-    # What is said of several images, in JSON, is the name of none.
-    return {n for n, number in numbers.items() if number == 1 or not n.startswith('{')}
-
-
-def _as_list(value: Any) -> Any:
-    return value.tolist() if hasattr(value, 'tolist') else type(value).__name__
-
-
-def _labels(dataset: Any) -> List[int]:
-    if not hasattr(dataset, 'get_gt_labels'):
-        return []
-    try:
-        return list(map(int, dataset.get_gt_labels()))
-    except AttributeError:  # HeldOutSplit of a data set without classes
-        return []

@@ -1,0 +1,128 @@
+"""The batches of a short training: those of the long one, the same for every mask."""
+
+import copy
+import random
+from itertools import count, islice
+from typing import Any, Iterator, List, Tuple
+
+import numpy as np
+import torch
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader, Dataset
+
+Draw = Tuple[int, int]
+"""number of an image in the training, counted from 0, and its index in the data set"""
+
+
+def seed_from(*numbers: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's random numbers from several numbers."""
+    state = np.random.SeedSequence(numbers).generate_state(1)
+    seed = int(state[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+class SeededDataset(Dataset):
+    """A data set whose augmentation depends on when an image is drawn, and on a seed.
+
+    It stands in for the data set that it is made of: what is read of it or set is that
+    one's.
+
+    Args:
+        dataset: The data set.
+        seed: Seed of the augmentation.
+    """
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        vars(self).update(_dataset=dataset, _seed=seed)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, draw: Draw) -> Any:
+        number, index = draw
+        seed_from(self._seed, number)
+        return self._dataset[index]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__') or '_dataset' not in vars(self):
+            raise AttributeError(name)  # asked for by pickle, before there is any
+        return getattr(self._dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._dataset, name, value)
+
+
+class ShortEpochs:
+    """A batch sampler that cuts a training's batches into epochs of another length.
+
+    The epochs of a training keep their number, on which schedules and hooks depend, and
+    become shorter. One pass over the data set follows the other, as in the long one.
+
+    Args:
+        batch_sampler: Deals the indices of a batch.
+        length: Batches of an epoch.
+        start: Number of the batch to begin with, counted from 0.
+    """
+
+    def __init__(self, batch_sampler: Any, length: int, start: int = 0) -> None:
+        self.batch_sampler = batch_sampler
+        self.length = length
+        self._batches = islice(self._all_batches(), start, None)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[List[Draw]]:
+        return islice(self._batches, self.length)
+
+    def _all_batches(self) -> Iterator[List[Draw]]:
+        number = 0
+        for epoch in count():
+            for sampler in (
+                self.batch_sampler,
+                getattr(self.batch_sampler, 'sampler', None),
+            ):
+                if hasattr(sampler, 'set_epoch'):
+                    sampler.set_epoch(epoch)
+            for batch in self.batch_sampler:
+                indices = list(batch)
+                yield list(zip(range(number, number + len(indices)), indices))
+                number += len(indices)
+
+
+def short_loader(
+    cfg: Any, dataset: Any, seed: int, length: int, start: int = 0
+) -> DataLoader:
+    """Build the training loader of one mask.
+
+    Args:
+        cfg: Config of the training loader.
+        dataset: Its data set, which is built once for all masks. What hooks set on it
+            (another pipeline) is set on a copy.
+        seed: Seed of the order of images and of their augmentation.
+        length: Batches of an epoch.
+        start: Number of the batch to begin with.
+    """
+    dataset = _shallow(dataset)
+    loader = Runner.build_dataloader(dict(cfg, dataset=dataset), seed=seed)
+    return DataLoader(
+        SeededDataset(dataset, seed),
+        batch_sampler=ShortEpochs(loader.batch_sampler, length, start),
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        worker_init_fn=loader.worker_init_fn,
+        persistent_workers=loader.num_workers > 0,  # short epochs are many
+    )
+
+
+def _shallow(dataset: Any) -> Any:
+    """Copy a data set and those in it, but not what they hold."""
+    own = copy.copy(dataset)
+    if 'dataset' in vars(own):
+        vars(own)['dataset'] = _shallow(own.dataset)
+    if 'datasets' in vars(own):
+        vars(own)['datasets'] = [_shallow(each) for each in own.datasets]
+    return own

@@ -1,0 +1,125 @@
+"""The config of a short training: what a config trains, scaled to fewer iterations."""
+
+import copy
+import math
+import sys
+from typing import Any, Dict, List, Tuple
+
+from mmengine.config import Config
+
+from ean_mm.errors import EANError
+
+# Numbers of iterations in schedulers that count iterations, and in averaging hooks.
+SCHEDULE_KEYS = ('begin', 'end', 'milestones', 'periods', 'step_size', 'T_max')
+LEFT_OUT_HOOKS = (
+    'EANSearchHook',
+    'SupernetHook',
+    'MaskHook',
+    'EarlyStoppingHook',
+    'RichProgressHook',
+    'CheckpointHook',
+    'SafeCheckpointHook',
+)
+"""hooks that are for a run as a whole, and not for the training in it"""
+
+MMENGINES_OWN = ('logger', 'checkpoint', 'sampler_seed', 'timer')
+LEFT_OUT_DEFAULTS = (*MMENGINES_OWN, 'visualization')
+"""the same among ``default_hooks``; mmengine adds its own unless they are None"""
+
+WARM_UPS = dict(ExpMomentumEMA=2000, MomentumAnnealingEMA=100)
+"""averages that begin faster, and the iterations (``gamma``) that they take to slow"""
+
+
+def short_config(cfg: Config, iters_per_epoch: int, budget: int) -> Tuple[Config, int]:
+    """Scale a config's training to a budget.
+
+    Epochs keep their number and become shorter, so that all that counts epochs
+    (schedules, hooks that switch something) keeps its meaning. What counts iterations
+    is scaled.
+
+    Args:
+        cfg: Config of the whole training; it is not changed.
+        iters_per_epoch: Iterations of one of its epochs.
+        budget: Iterations that the short training has, to within half a short epoch.
+
+    Returns:
+        The config, and the iterations of a short epoch; of a training that counts
+        iterations, the budget.
+
+    Raises:
+        ValueError: The budget is less than an iteration for each epoch.
+    """
+    cfg = copy.deepcopy(cfg)
+    loop = cfg.train_cfg
+    by_epoch = loop.get('by_epoch', 'IterBased' not in type_name(loop))
+    if by_epoch:
+        total = loop['max_epochs'] * iters_per_epoch
+        length = round(budget / loop['max_epochs'])
+        if length < 1:
+            raise EANError(
+                f'a budget of {budget} iterations is less than one for each of the '
+                f'{loop["max_epochs"]} epochs of the config; give more, or lower '
+                'train_cfg.max_epochs'
+            )
+        factor = length * loop['max_epochs'] / total
+    else:
+        total, length = loop['max_iters'], budget
+        factor = budget / total
+        loop['max_iters'] = budget
+    loop['val_begin'] = sys.maxsize  # masks are judged at their budgets, not between
+    loop.pop('dynamic_intervals', None)
+    for scheduler in _schedulers(cfg.get('param_scheduler')):
+        if not scheduler.get('by_epoch', True):
+            _scale(scheduler, SCHEDULE_KEYS, factor)
+    cfg.custom_hooks = [
+        _scaled_average(hook, factor)
+        for hook in cfg.get('custom_hooks') or []
+        if type_name(hook) not in LEFT_OUT_HOOKS
+    ]
+    kept = cfg.get('default_hooks') or {}
+    cfg.default_hooks = {
+        **{name: kept[name] for name in kept if name not in LEFT_OUT_DEFAULTS},
+        **dict.fromkeys(MMENGINES_OWN),
+    }
+    return cfg, length
+
+
+def type_name(cfg: Dict[str, Any]) -> str:
+    """Return the name in a config's ``type``, without the toolbox before it."""
+    kind = cfg.get('type', '')
+    name = kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
+    return name.rpartition('.')[2]
+
+
+def _schedulers(node: Any) -> List[Dict[str, Any]]:
+    if not node:
+        return []
+    if isinstance(node, dict) and 'type' not in node:  # one list an optimizer
+        return [each for part in node.values() for each in _schedulers(part)]
+    return [node] if isinstance(node, dict) else list(node)
+
+
+def _scale(cfg: Dict[str, Any], keys: Tuple[str, ...], factor: float) -> None:
+    for key in keys:
+        value = cfg.get(key)
+        if isinstance(value, (list, tuple)):
+            cfg[key] = [max(1, round(each * factor)) for each in value]
+        elif isinstance(value, (int, float)) and 0 < value < math.inf:
+            cfg[key] = max(1, round(value * factor))
+
+
+def _scaled_average(hook: Any, factor: float) -> Any:
+    """Let an average over weights forget as much in the short training as in the long.
+
+    Other hooks are returned as they are.
+    """
+    kind = type_name(dict(type=hook.get('ema_type', 'ExponentialMovingAverage')))
+    if type_name(hook) != 'EMAHook' or kind == 'StochasticWeightAverage':
+        return hook
+    hook = copy.deepcopy(hook)
+    momentum = 1 - (1 - hook.get('momentum', 0.0002)) ** (1 / factor)
+    hook['momentum'] = min(momentum, 0.5)
+    if kind in WARM_UPS:
+        hook.setdefault('gamma', WARM_UPS[kind])
+    _scale(hook, ('begin_iter', 'gamma'), factor)
+    return hook

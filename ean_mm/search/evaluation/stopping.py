@@ -1,0 +1,98 @@
+"""Stop the training of masks that are behind, by one of Optuna's pruners."""
+
+from typing import Any, Callable, Dict, List, Sequence, Tuple
+
+from ean_mm.errors import EANError, one_line
+from ean_mm.search.evaluation.base import Measurement
+from ean_mm.search.history import Request
+from ean_mm.search.space import Bits
+
+Scores = Dict[int, float]
+
+
+class StoppingRule:
+    """Says at each rung whether a mask's training goes on.
+
+    The masks of a step are compared at a rung once all of them are there, so that the
+    decision does not depend on how many processes train them, or which is faster.
+
+    Args:
+        pruner: Config of one of Optuna's pruners (https://optuna.org), its name as the
+            type.
+
+    Raises:
+        ValueError: Optuna is not installed, or has no such pruner.
+    """
+
+    def __init__(self, pruner: Dict[str, Any]) -> None:
+        try:
+            import optuna
+        except ImportError as error:
+            raise EANError(
+                'a pruner needs optuna; pip install ean_mm[search]'
+            ) from error
+        options = dict(pruner)
+        name = options.pop('type', '')
+        kind = getattr(optuna.pruners, str(name), None)
+        if not isinstance(kind, type):
+            raise EANError(f'Optuna has no pruner {name!r}, as MedianPruner is one')
+        try:
+            self._pruner = kind(**options)
+        except (TypeError, ValueError) as error:
+            raise EANError(f'{name} cannot be built: {one_line(error)}') from error
+        self._optuna = optuna
+        self.seen: List[Tuple[Bits, Scores]] = []
+        """masks of earlier steps, in their order, with their scores at the rungs"""
+
+    def judge(
+        self,
+        requests: Sequence[Request],
+        budgets: Sequence[int],
+        train: Callable[[Sequence[Request]], List[Measurement]],
+        score: Callable[[Measurement], float],
+    ) -> List[Measurement]:
+        """Train masks as far as the rule lets them.
+
+        Args:
+            requests: The masks, each with the budget that it may reach.
+            budgets: All budgets, in ascending order.
+            train: Trains masks to their budgets and measures them.
+            score: Says of a measurement how good it is; higher is better.
+
+        Returns:
+            What was measured last of each mask.
+        """
+        results: List[Any] = [None] * len(requests)
+        scores: List[Scores] = [{} for _ in requests]
+        going = list(range(len(requests)))
+        for budget in budgets:
+            going = [i for i in going if budget <= (requests[i].budget or 0)]
+            measured = train([Request(requests[i].bits, budget) for i in going])
+            for i, measurement in zip(going, measured):
+                results[i] = measurement
+                scores[i][budget] = score(measurement)
+            stopped = self._stopped([scores[i] for i in going], budget)
+            going = [
+                i
+                for i, measurement, stop in zip(going, measured, stopped)
+                if not (stop or measurement.diverged)
+            ]
+        self.seen += [(r.bits, own) for r, own in zip(requests, scores)]
+        return results
+
+    def _stopped(self, scores: Sequence[Scores], budget: int) -> List[bool]:
+        """Ask the pruner of each mask that is at a rung, in their order."""
+        study = self._optuna.create_study(direction='maximize', pruner=self._pruner)
+        for _, past in self.seen:
+            self._replay(study, past)
+        return [self._replay(study, own, tell=False) for own in scores]
+
+    def _replay(self, study: Any, scores: Scores, tell: bool = True) -> bool:
+        trial = study.ask()
+        stop = False
+        for budget, value in scores.items():
+            trial.report(value, step=budget)
+            stop = trial.should_prune()
+        if tell and scores:
+            study.tell(trial, list(scores.values())[-1])
+        return stop

@@ -1,0 +1,53 @@
+"""The mask files that a search ends with."""
+
+from pathlib import Path
+from typing import Any, Dict
+
+from mmengine.dist import is_main_process
+
+from ean_mm.mask import Mask
+from ean_mm.search.history import Judgement
+from ean_mm.search.loop import MaskSearch
+
+
+def write_masks(
+    search: MaskSearch, best: Judgement, folder: Path, **found_by: Any
+) -> Dict[Path, Mask]:
+    """Write one mask file for each masked module.
+
+    Args:
+        search: The search that is finished.
+        best: What it ends with.
+        folder: Where to write the files.
+        **found_by: What to note about the search beside what it says itself.
+
+    Returns:
+        The masks by the paths of their files.
+    """
+    files = {}
+    facts = search.space.describe()
+    reward = search.reward
+    costs = {} if reward.cost is None else {reward.cost: best.cost}
+    for name, mask in search.space.split(best.bits).items():
+        path = folder / f'mask_{name}.json'
+        files[path] = mask
+        if is_main_process():
+            mask.to_file(
+                path,
+                network=facts[name]['network'],
+                attention=facts[name]['attention'],
+                reward=round(best.reward, 4),
+                accuracy=round(best.metric, 4),
+                **costs,
+                found_by=dict(
+                    searcher=type(search.searcher).__name__,
+                    settings=search.searcher.describe(),
+                    metric=reward.metric,
+                    masks_evaluated=len(search.history),
+                    module=name,
+                    seed=search.searcher.seed,
+                    **({} if best.budget is None else dict(budget=best.budget)),
+                    **found_by,
+                ),
+            )
+    return files

@@ -1,0 +1,69 @@
+"""Measure how well short trainings rank masks, and at what cost.
+
+Trains masks that a table (see run_table.py) has trained to the end once more for some
+epochs, from scratch and from the weights of the plain network, and compares the orders.
+What has been run is not run again.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from ean_mm.experiments.command_line import add_arguments
+from ean_mm.experiments.fidelity import COLUMNS, STARTS, FidelityTable
+from ean_mm.experiments.results import Results, Rows
+from ean_mm.launch import explain_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    parser.add_argument('--network', default='ResNet-20')
+    parser.add_argument('--attention', nargs='+', default=['DIA', 'SE'])
+    parser.add_argument(
+        '--shorts',
+        type=Path,
+        help='CSV file of the short trainings; default: fidelity.csv in the work dir',
+    )
+    parser.add_argument('--masks', type=int, default=13, help='how many at most')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads or 1)
+    whole = Results(args.csv or args.work_dir / 'results.csv')
+    rows = Rows(args.shorts or args.work_dir / 'fidelity.csv', COLUMNS)
+    tables = [
+        FidelityTable(
+            args.protocol,
+            args.network,
+            attention,
+            options=args.cfg_options,
+            data_root=args.data_root,
+        )
+        for attention in args.attention
+    ]
+    for start, budgets in STARTS.items():
+        for epochs in budgets:
+            for table in tables:
+                due = [
+                    short
+                    for short in table.runs(whole, args.masks)
+                    if (short.start, short.epochs) == (start, epochs)
+                    and not _has(rows, table.key(short))
+                ]
+                for row in table.judge(due, args.work_dir) if due else ():
+                    rows.append(row)
+                    print(
+                        ', '.join(str(row[name]) for name in COLUMNS if name != 'curve')
+                    )
+
+
+def _has(rows: Rows, key: dict) -> bool:
+    return any(key.items() <= row.items() for row in rows.rows)
+
+
+if __name__ == '__main__':
+    explain_errors(main)
