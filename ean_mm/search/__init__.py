@@ -14,17 +14,21 @@ from ean_mm.search.strategies import (
     Policy,
     RandomSearcher,
     RLController,
+    SurrogateSearcher,
 )
+from ean_mm.search.surrogate import Effects, MaskModel, block_effects
 
 __all__ = [
     'BNCalibration',
     'BaseSearcher',
     'ControllerSettings',
     'Curiosity',
+    'Effects',
     'ExhaustiveSearcher',
     'History',
     'Judgement',
     'MaskEvaluator',
+    'MaskModel',
     'MaskSearch',
     'OptunaSearcher',
     'Policy',
@@ -34,6 +38,8 @@ __all__ = [
     'Reward',
     'SearchSpace',
     'SearchStorage',
+    'SurrogateSearcher',
+    'block_effects',
     'count_parameters',
     'masked_modules',
 ]
