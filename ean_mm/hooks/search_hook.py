@@ -24,7 +24,7 @@ from ean_mm.search.evaluation.short_config import short_config
 from ean_mm.search.evaluation.supernet import MaskEvaluator
 from ean_mm.search.evaluation.trained import TrainedEvaluation
 from ean_mm.search.loop import MaskSearch, Searcher
-from ean_mm.search.mask_files import write_masks
+from ean_mm.search.mask_files import search_effects, write_masks
 from ean_mm.search.space import SearchSpace, unwrapped
 from ean_mm.search.storage import SearchStorage
 
@@ -183,10 +183,16 @@ class EANSearchHook(Hook):
             if evaluator.calibration is not None:
                 evaluator.calibration.restore()
             log.supernet(evaluator, search.history.num_draws)
+        effects = {}
+        if self.trains_masks or getattr(searcher, 'recommends', False):
+            found = search_effects(search, best)
+            runner.logger.info(f'Effects: {found.summary()}')
+            effects['effects'] = found.to_dict()
         files = write_masks(
             search,
             best,
             Path(runner.work_dir),
+            effects,
             reward_images=len(self._reward_loader.dataset),
             supernet_iterations=runner.iter,
             config=Path(runner.cfg.filename or 'none').name,

@@ -50,12 +50,10 @@ class SearchLog:
             metric=metric,
             best_reward=best['reward'],
             known_share=record['known_share'],
-            **{
-                key: record[key]
-                for key in ('loss', 'curiosity', 'baseline')
-                if key in record
-            },
         )
+        for key in ('loss', 'curiosity', 'baseline'):
+            if key in record:
+                scalars[key] = record[key]
         self.runner.visualizer.add_scalars(
             {f'search/{name}': value for name, value in scalars.items()}, step=step
         )

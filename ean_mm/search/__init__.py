@@ -19,17 +19,21 @@ from ean_mm.search.strategies import (
     Policy,
     RandomSearcher,
     RLController,
+    SurrogateSearcher,
 )
+from ean_mm.search.surrogate import Effects, MaskModel, block_effects
 
 __all__ = [
     'BNCalibration',
     'BaseSearcher',
     'ControllerSettings',
     'Curiosity',
+    'Effects',
     'ExhaustiveSearcher',
     'History',
     'Judgement',
     'MaskEvaluator',
+    'MaskModel',
     'MaskSearch',
     'OptunaSearcher',
     'Policy',
@@ -39,7 +43,9 @@ __all__ = [
     'Reward',
     'SearchSpace',
     'SearchStorage',
+    'SurrogateSearcher',
     'TrainedEvaluation',
+    'block_effects',
     'count_parameters',
     'masked_modules',
 ]

@@ -146,6 +146,8 @@ class MaskSearch:
 
     def _start(self, resume: bool) -> None:
         self._hand_history()
+        if hasattr(self.searcher, 'prepare'):
+            self.searcher.prepare(self.evaluator.budgets)
         state = self.storage.load(self.fingerprint) if resume else None
         if state is None:
             if self.reward.cost is not None:

@@ -1,17 +1,33 @@
 """The mask files that a search ends with."""
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
 from mmengine.dist import is_main_process
 
 from ean_mm.mask import Mask
 from ean_mm.search.history import Judgement
 from ean_mm.search.loop import MaskSearch
+from ean_mm.search.surrogate import Effects, block_effects
+
+
+def search_effects(search: MaskSearch, best: Judgement) -> Effects:
+    """Find what attention in each block brings, of all that a search has judged."""
+    return block_effects(
+        search.history,
+        search.space.stage_blocks,
+        metric=search.reward.metric,
+        measure=search.evaluator.measure,
+        recommended=best.bits,
+    )
 
 
 def write_masks(
-    search: MaskSearch, best: Judgement, folder: Path, **found_by: Any
+    search: MaskSearch,
+    best: Judgement,
+    folder: Path,
+    facts: Mapping[str, Any],
+    **found_by: Any,
 ) -> Dict[Path, Mask]:
     """Write one mask file for each masked module.
 
@@ -19,13 +35,14 @@ def write_masks(
         search: The search that is finished.
         best: What it ends with.
         folder: Where to write the files.
+        facts: What else to note in each.
         **found_by: What to note about the search beside what it says itself.
 
     Returns:
         The masks by the paths of their files.
     """
     files = {}
-    facts = search.space.describe()
+    described = search.space.describe()
     reward = search.reward
     costs = {} if reward.cost is None else {reward.cost: best.cost}
     for name, mask in search.space.split(best.bits).items():
@@ -34,11 +51,12 @@ def write_masks(
         if is_main_process():
             mask.to_file(
                 path,
-                network=facts[name]['network'],
-                attention=facts[name]['attention'],
+                network=described[name]['network'],
+                attention=described[name]['attention'],
                 reward=round(best.reward, 4),
                 accuracy=round(best.metric, 4),
                 **costs,
+                **facts,
                 found_by=dict(
                     searcher=type(search.searcher).__name__,
                     settings=search.searcher.describe(),

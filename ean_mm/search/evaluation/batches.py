@@ -80,10 +80,8 @@ class ShortEpochs:
     def _all_batches(self) -> Iterator[List[Draw]]:
         number = 0
         for epoch in count():
-            for sampler in (
-                self.batch_sampler,
-                getattr(self.batch_sampler, 'sampler', None),
-            ):
+            own: Any = getattr(self.batch_sampler, 'sampler', None)
+            for sampler in (self.batch_sampler, own):
                 if hasattr(sampler, 'set_epoch'):
                     sampler.set_epoch(epoch)
             for batch in self.batch_sampler:

@@ -7,6 +7,7 @@ from ean_mm.search.strategies.exhaustive_searcher import ExhaustiveSearcher
 from ean_mm.search.strategies.optuna_searcher import OptunaSearcher
 from ean_mm.search.strategies.policy import Policy
 from ean_mm.search.strategies.random_searcher import RandomSearcher
+from ean_mm.search.strategies.surrogate_searcher import SurrogateSearcher
 
 __all__ = [
     'BaseSearcher',
@@ -17,4 +18,5 @@ __all__ = [
     'Policy',
     'RLController',
     'RandomSearcher',
+    'SurrogateSearcher',
 ]

@@ -1,0 +1,210 @@
+"""Search by a model of all masks."""
+
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from mmengine.registry import TASK_UTILS
+from scipy.stats import norm
+
+from ean_mm.errors import EANError
+from ean_mm.search.history import Request
+from ean_mm.search.space import Bits
+from ean_mm.search.strategies.base import BaseSearcher
+from ean_mm.search.surrogate.design import balanced_design
+from ean_mm.search.surrogate.maximize import best_mask
+from ean_mm.search.surrogate.model import Function, MaskModel
+
+ACQUISITIONS = ('thompson', 'ei')
+MIN_JUDGEMENTS = 4
+"""before so many, the best reward told is all that is known"""
+
+
+@TASK_UTILS.register_module()
+class SurrogateSearcher(BaseSearcher):
+    """Asks for the masks that a Gaussian process over masks holds for promising.
+
+    For judgements that are few, dear and noisy, as those of masks that are trained. It
+    starts with a balanced design, no block and all blocks among it, and then asks in
+    each step for the masks that are best in functions drawn from the model (Thompson
+    sampling), or of highest expected improvement; no mask is asked for twice. It
+    recommends the mask of the highest expected reward, which need not have been judged
+    before the search ends, and not the luckiest measurement.
+
+    Args:
+        num_bits: Number L of bits in a mask.
+        seed: Seed of every draw.
+        num_steps: Steps of the search.
+        masks_per_step: Masks asked for in a step, before any of them is told.
+        acquisition: ``'thompson'`` or ``'ei'``.
+        initial: Masks in the design; by default as many as there are bits and one, at
+            most half of all judgements. It is rounded up to whole steps.
+
+    Raises:
+        ValueError: Unknown acquisition, or a number that is not above 0.
+    """
+
+    recommends = True
+    """:meth:`mode` weighs the measurements: the search ends with it"""
+
+    def __init__(
+        self,
+        num_bits: int,
+        *,
+        seed: int = 0,
+        num_steps: int = 10,
+        masks_per_step: int = 4,
+        acquisition: str = 'thompson',
+        initial: Optional[int] = None,
+        extremes: bool = True,
+    ) -> None:
+        super().__init__(
+            num_bits, seed=seed, num_steps=num_steps, masks_per_step=masks_per_step
+        )
+        if acquisition not in ACQUISITIONS:
+            raise EANError(
+                f'acquisition {acquisition!r} is unknown; use {", ".join(ACQUISITIONS)}'
+            )
+        if initial is None:
+            initial = max(min(num_bits + 1, num_steps * masks_per_step // 2), 1)
+        if initial < 1:
+            raise EANError(f'initial={initial} must be above 0')
+        self.acquisition = acquisition
+        self.initial = initial
+        self.extremes = extremes
+        self.budgets: Tuple[Optional[int], ...] = (None,)
+        self.noise: Optional[float] = None
+        self.judged: Dict[Request, float] = {}
+        """the rewards told, by mask and budget"""
+        self._asked: List[Request] = []
+        self._model: Tuple[int, Optional[MaskModel]] = (0, None)
+        self._mode: Tuple[int, Optional[Bits]] = (0, None)
+
+    def prepare(self, budgets: Tuple[int, ...], noise: Optional[float] = None) -> None:
+        """Learn the budgets that a mask may have, and how noisy rewards are."""
+        self.budgets = tuple(budgets) or (None,)
+        self.noise = noise
+
+    def ask(self) -> List[Any]:
+        """Return the masks of the next step: of the design, later by the model."""
+        rng = np.random.default_rng([self.seed, 1, self.step])
+        start = self.step * self.masks_per_step
+        if start < self.initial:
+            # always the same: its rows are told apart by the step
+            design = balanced_design(
+                -(-self.initial // self.masks_per_step) * self.masks_per_step,
+                self.num_bits,
+                np.random.default_rng([self.seed, 0]),
+                extremes=self.extremes,
+            )
+            masks = design[start : start + self.masks_per_step]
+            self._asked = [Request(mask, self.budgets[0]) for mask in masks]
+        else:
+            self._asked = self._propose(rng)
+        if self.budgets == (None,):
+            return [request.bits for request in self._asked]
+        return list(self._asked)
+
+    def _propose(self, rng: np.random.Generator) -> List[Request]:
+        model = self.model()
+        assert model is not None
+        full = self.budgets[-1]
+        known = {request.bits for request in self.judged if request.budget == full}
+        requests = []
+        for _ in range(self.masks_per_step):
+            function = (
+                model.draw(rng)
+                if self.acquisition == 'thompson'
+                else self._improvement(model)
+            )
+            mask = best_mask(
+                function, self.num_bits, rng, known=known, starts=self._best_known()
+            )
+            if mask is None:  # all were judged
+                mask = tuple(rng.integers(2, size=self.num_bits).tolist())
+            known.add(mask)
+            requests.append(Request(mask, full))
+            if self.acquisition == 'ei':
+                model = model.extended([mask])
+        return requests
+
+    def _improvement(self, model: MaskModel) -> Function:
+        """Return the expected improvement over the best expected judged mask."""
+        best = model.mean([request.bits for request in self.judged]).max()
+
+        def function(masks: Any) -> Any:
+            mean, deviation = model.predict(masks)
+            above = (mean - best) / np.maximum(deviation, 1e-9)
+            return deviation * (above * norm.cdf(above) + norm.pdf(above))
+
+        return function
+
+    def _best_known(self) -> List[Bits]:
+        ordered = sorted(self.judged, key=self.judged.__getitem__, reverse=True)
+        return list(dict.fromkeys(request.bits for request in ordered))[:8]
+
+    def tell(
+        self,
+        masks: Sequence[Bits],
+        rewards: Sequence[float],
+        metrics: Optional[Sequence[float]] = None,
+    ) -> Dict[str, float]:
+        """Take in the rewards of the masks that :meth:`ask` returned."""
+        asked = self._asked
+        if [request.bits for request in asked] != [tuple(mask) for mask in masks]:
+            asked = [Request(tuple(mask), self.budgets[-1]) for mask in masks]
+        self.judged.update(zip(asked, map(float, rewards)))
+        return super().tell(masks, rewards, metrics)
+
+    def model(self) -> Optional[MaskModel]:
+        """Return the model of the rewards told so far; None before there are enough."""
+        if len(self.judged) < MIN_JUDGEMENTS:
+            return None
+        if self._model[0] != len(self.judged):
+            known = [self.history.judgements.get(request) for request in self.judged]
+            model = MaskModel(self.num_bits, self.budgets, self.noise).fit(
+                [request.bits for request in self.judged],
+                list(self.judged.values()),
+                [request.budget for request in self.judged],
+                [each is not None and each.diverged for each in known],
+            )
+            self._model = len(self.judged), model
+        return self._model[1]
+
+    def mode(self) -> Bits:
+        """Return the mask of the highest expected reward at the full budget."""
+        model = self.model()
+        if model is None:
+            return super().mode()
+        if self._mode[0] != len(self.judged):
+            rng = np.random.default_rng([self.seed, 2, len(self.judged)])
+            mask = best_mask(model.mean, self.num_bits, rng, starts=self._best_known())
+            self._mode = len(self.judged), mask
+        assert self._mode[1] is not None
+        return self._mode[1]
+
+    def describe(self) -> Dict[str, Any]:
+        """Return the settings."""
+        return dict(
+            super().describe(),
+            acquisition=self.acquisition,
+            initial=self.initial,
+            extremes=self.extremes,
+        )
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Return all that the next :meth:`ask` depends on, as tensors and numbers."""
+        return dict(
+            super().state_dict(),
+            masks=torch.tensor([each.bits for each in self.judged], dtype=torch.uint8),
+            budgets=[each.budget for each in self.judged],
+            rewards=list(self.judged.values()),
+        )
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Continue from a :meth:`state_dict`."""
+        super().load_state_dict(state)
+        masks = map(tuple, state['masks'].tolist())
+        requests = map(Request, masks, state['budgets'])
+        self.judged = dict(zip(requests, state['rewards']))
+        self._model, self._mode = (0, None), (0, None)
