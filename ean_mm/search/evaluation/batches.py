@@ -20,7 +20,11 @@ def seed_from(*numbers: int) -> None:
     seed = int(state[0])
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    # torch.manual_seed keeps a stack trace for each kind of device that is not in use:
+    # 1 ms a call, where an image takes 0.2 ms.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
 
 
 class SeededDataset(Dataset):
