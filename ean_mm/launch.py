@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
@@ -335,7 +336,13 @@ def prepare_distributed(cfg: Config) -> None:
     attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
     store = torch.distributed.PrefixStore(f'attempt_{attempt}', store)
     torch.distributed.init_process_group(
-        'gloo', store=store, rank=rank, world_size=world_size
+        'gloo',
+        store=store,
+        rank=rank,
+        world_size=world_size,
+        # A process that has no mask to train waits for those that have; torchrun ends
+        # it where another one dies.
+        timeout=timedelta(days=7),
     )
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',

@@ -71,3 +71,19 @@ class DieInSaveHook(Hook):
             os.kill(os.getpid(), signal.SIGKILL)
         self.count += 1
         return function(*args)
+
+
+@HOOKS.register_module()
+class DieInMaskHook(Hook):
+    """Kills rank 1 once, when it has trained a mask.
+
+    A file in the folder says that it has been done.
+    """
+
+    def __init__(self, folder):
+        self.done = Path(folder, 'died_in_masks')
+
+    def after_mask(self, runner, request, measurement):
+        if not self.done.exists():
+            self.done.touch()
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -184,7 +184,8 @@ class EANSearchHook(Hook):
                 evaluator.calibration.restore()
             log.supernet(evaluator, search.history.num_draws)
         effects = {}
-        if self.trains_masks or getattr(searcher, 'recommends', False):
+        models = self.trains_masks or getattr(searcher, 'recommends', False)
+        if models and is_main_process():
             found = search_effects(search, best)
             runner.logger.info(f'Effects: {found.summary()}')
             effects['effects'] = found.to_dict()

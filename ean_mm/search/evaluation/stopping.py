@@ -40,6 +40,7 @@ class StoppingRule:
             self._pruner = kind(**options)
         except (TypeError, ValueError) as error:
             raise EANError(f'{name} cannot be built: {one_line(error)}') from error
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # no line for every study
         self._optuna = optuna
         self.seen: List[Tuple[Bits, Scores]] = []
         """masks of earlier steps, in their order, with their scores at the rungs"""

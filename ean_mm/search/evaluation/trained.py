@@ -15,6 +15,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import TASK_UTILS
 from mmengine.runner import Runner
 from torch import distributed
+from torch.utils.data import DataLoader
 
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_save, atomic_write
@@ -91,7 +92,16 @@ class TrainedEvaluation:
         self.runner = runner
         self.space = space
         self.dataset: Any = dataloader.dataset
-        self.reward_loader = dataloader
+        # Every process judges its masks on all images.
+        self.reward_loader = DataLoader(
+            self.dataset,
+            dataloader.batch_size or 1,
+            num_workers=dataloader.num_workers,
+            collate_fn=dataloader.collate_fn,
+            pin_memory=dataloader.pin_memory,
+            worker_init_fn=dataloader.worker_init_fn,
+            persistent_workers=dataloader.num_workers > 0,
+        )
         self.evaluator = evaluator
         self.folder = folder / 'trainings'
         self.measure = measure
@@ -100,10 +110,11 @@ class TrainedEvaluation:
         start = self._start_weights(folder)
         self.seed = start['seed'] if seed is None else seed
 
-        loader = runner.train_loop.dataloader
-        self._train_set = loader.dataset
+        self._train_set = runner.train_loop.dataloader.dataset
         self._loader_cfg = runner.cfg.train_dataloader
-        cfg, self._length = short_config(runner.cfg, len(loader), budget)
+        with _alone():
+            epoch = len(self._train_loader(length=1).batch_sampler.batch_sampler)
+        cfg, self._length = short_config(runner.cfg, epoch, budget)
         by_epoch = 'max_epochs' in cfg.train_cfg
         whole = self._length * (cfg.train_cfg.max_epochs if by_epoch else 1)
         step = self._length if by_epoch else 1
@@ -169,9 +180,7 @@ class TrainedEvaluation:
         measurement, hook = self.training.run(
             bits,
             budget,
-            short_loader(
-                self._loader_cfg, self._train_set, self.seed, self._length, done
-            ),
+            self._train_loader(self._length, done),
             self.reward_loader,
             fresh(self.evaluator),
             losses,
@@ -188,6 +197,9 @@ class TrainedEvaluation:
         if self.on_mask is not None:
             self.on_mask(request, measurement)
         return measurement
+
+    def _train_loader(self, length: int, start: int = 0) -> Any:
+        return short_loader(self._loader_cfg, self._train_set, self.seed, length, start)
 
     def _path(self, bits: Bits, suffix: str) -> Path:
         return self.folder / f'{"".join(map(str, bits))}{suffix}'
@@ -223,9 +235,7 @@ class TrainedEvaluation:
             _, hook = self.training.run(
                 bits,
                 PROBED,
-                short_loader(
-                    self._loader_cfg, self._train_set, self.seed, self._length
-                ),
+                self._train_loader(self._length),
                 self.reward_loader,
                 fresh(self.evaluator),
                 judge=False,

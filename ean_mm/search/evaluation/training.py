@@ -115,7 +115,7 @@ class TrainingHook(Hook):
         data_batch: Any = None,
         outputs: Optional[dict] = None,
     ) -> None:
-        loss = float(torch.as_tensor((outputs or {}).get('loss', math.nan)))
+        loss = torch.as_tensor((outputs or {}).get('loss', math.nan)).item()
         self.losses.append(loss)
         self._num_skipped = 0 if math.isfinite(loss) else self._num_skipped + 1
         skips = isinstance(runner.optim_wrapper, AmpOptimWrapper)
