@@ -109,21 +109,6 @@ class EANResNet(MaskedBackbone, ResNet):
             x = self.relu(self.norm1(self.conv1(x)))
         return self.maxpool(x)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
-        """Return the feature maps of the stages in ``out_indices``.
-
-        Args:
-            x: Images of shape ``(N, in_channels, H, W)``.
-        """
-        images = x
-        x = self.forward_stem(x)
-        outs = []
-        for i, (stage, bits) in enumerate(zip(self.stages, self._mask.stages)):
-            x = stage(x, self.block_attentions(i), bits, self.share == 'stage')
-            if i in self.out_indices:
-                outs.append(x)
-        return self._deliver(tuple(outs), images)
-
     def _load_from_state_dict(
         self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
