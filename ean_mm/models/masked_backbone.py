@@ -1,6 +1,6 @@
 """What the backbones with a mask have in common: built anew, or around another one."""
 
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import torch
 from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
@@ -162,6 +162,26 @@ class MaskedBackbone(MaskedModule):
             return maps.contiguous()
         contiguous = [x.contiguous() for x in maps]
         return contiguous if isinstance(maps, list) else tuple(contiguous)
+
+    @property
+    def get_layer_depth(self) -> Callable[..., Tuple[int, int]]:
+        """What says how deep a parameter lies, for layer-wise learning rate decay.
+
+        Attention lies where the last block of its stage does, unshared attention where
+        its block does. A backbone that cannot say it has no such attribute.
+        """
+        of_backbone = super().get_layer_depth
+
+        def get_layer_depth(param_name: str, prefix: str = '') -> Tuple[int, int]:
+            own = f'{prefix}attentions.'
+            if param_name.startswith(own):
+                stage, block = param_name[len(own) :].split('.')[:2]
+                if self.share == 'stage':
+                    block = str(self.stage_blocks[int(stage)] - 1)
+                param_name = f'{prefix}{self.res_layers[int(stage)]}.{block}.conv1'
+            return of_backbone(param_name, prefix)
+
+        return get_layer_depth
 
     def _freeze_stages(self) -> None:
         super()._freeze_stages()
