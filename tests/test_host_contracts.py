@@ -1,15 +1,17 @@
 """What the toolboxes ask of a backbone, kept: checked with their own classes."""
 
 import copy
+import inspect
 
 import pytest
 import torch
-from mmengine.registry import MODELS
+from mmengine.hub import get_config
+from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
 from mmpretrain.models import ImageClassifier
 from torch import nn
 
-import ean_mm  # noqa: F401
+from ean_mm import EANError, EANResNet
 
 SE = dict(type='SEAttention')
 SMALL = dict(base_channels=8, stem_channels=8)
@@ -143,3 +145,99 @@ def test_icnet_runs_a_deployed_backbone(cfg):
     model.backbone.switch_to_deploy()
     for ours, theirs in zip(model(images), expected):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+# a type exchanged in a config
+
+
+toolboxes = pytest.mark.parametrize('scope', ['mmpretrain', 'mmdet', 'mmseg'])
+DEPARTURES = {'zero_init_residual', 'init_cfg'}
+"""what EANResNet starts otherwise in every scope, as the paper does"""
+
+
+def in_scope(scope, cfg):
+    """Build a config as a model of a toolbox does."""
+    pytest.importorskip(scope)
+    with DefaultScope.overwrite_default_scope(scope):
+        return MODELS.build(cfg)
+
+
+@toolboxes
+def test_options_that_are_not_given_are_those_of_the_scopes_resnet(scope):
+    for options in (dict(depth=18), dict(depth=18, base_channels=16)):
+        theirs = in_scope(scope, dict(type='ResNet', **options))
+        ours = in_scope(scope, dict(type='EANResNet', **options))
+        assert type(theirs).__module__.startswith(scope)
+        for name in inspect.signature(type(theirs).__init__).parameters:
+            if hasattr(theirs, name) and hasattr(ours, name) and name not in DEPARTURES:
+                assert getattr(ours, name) == getattr(theirs, name), name
+        ours.train(), theirs.train()
+        modules = dict(ours.named_modules())
+        for name, module in theirs.named_modules():
+            assert modules[name].training == module.training, name
+        shapes = {key: value.shape for key, value in theirs.state_dict().items()}
+        assert {k: v.shape for k, v in ours.state_dict().items()} == shapes
+
+
+@pytest.mark.parametrize(
+    'config',
+    ['mmdet::solo/solo_r50_fpn_1x_coco.py', 'mmdet::tood/tood_r50_fpn_1x_coco.py'],
+)
+def test_a_stock_detector_trains_the_norm_layers_that_it_did(config):
+    """SOLO does not name norm_eval, TOOD does."""
+    pytest.importorskip('mmdet')
+    cfg = get_config(config)
+    cfg.model.backbone.init_cfg = None
+    theirs = in_scope('mmdet', copy.deepcopy(cfg.model))
+    cfg.model.backbone.update(type='EANResNet', attention=SE)
+    ours = in_scope('mmdet', cfg.model)
+
+    def state(model):
+        model.train()
+        return [
+            (name, m.training, [p.requires_grad for p in m.parameters()])
+            for name, m in model.backbone.named_modules()
+            if isinstance(m, nn.BatchNorm2d)
+        ]
+
+    assert state(ours) == state(theirs) and len(state(ours)) == 53
+
+
+@toolboxes
+def test_options_that_are_given_and_a_scope_of_the_backbones_own_count(scope):
+    given = in_scope(
+        scope,
+        dict(
+            type='EANResNet', depth=18, norm_eval=False, out_indices=(2,),
+            base_channels=16, stem_channels=8,
+        ),
+    )  # fmt: skip
+    assert (given.norm_eval, given.out_indices) == (False, (2,))
+    assert given.conv1.out_channels == 8
+    own = in_scope(scope, dict(type='EANResNet', depth=18, _scope_='mmpretrain'))
+    assert (own.norm_eval, own.out_indices) == (False, (3,))
+    small = in_scope(scope, dict(type='EANResNetCIFAR', depth=20))
+    assert (small.norm_eval, small.out_indices) == (False, (2,))
+
+
+def test_outside_any_scope_the_defaults_are_mmpretrains():
+    assert DefaultScope.get_current_instance() is None
+    model = EANResNet(18, base_channels=8)
+    assert (model.norm_eval, model.out_indices) == (False, (3,))
+    assert model.conv1.out_channels == 64
+
+
+@pytest.mark.parametrize('scope', ['mmdet', 'mmseg'])
+def test_what_only_another_resnet_has_is_taken_while_it_is_off(scope):
+    off = dict(dcn=None, stage_with_dcn=(False, True, True, True), plugins=None)
+    if scope == 'mmseg':
+        off.update(multi_grid=None, contract_dilation=False)
+    model = in_scope(scope, dict(type='EANResNet', depth=18, **SMALL, **off))
+    assert model.stage_blocks == (2, 2, 2, 2)
+    for on in (
+        dict(dcn=dict(type='DCN', deform_groups=1)),
+        dict(plugins=[dict(cfg=dict(type='ContextBlock'), position='after_conv3')]),
+        dict(multi_grid=(1, 2, 4)),
+    ):
+        with pytest.raises(EANError, match=f'{next(iter(on))}.*EANWrapper'):
+            in_scope(scope, dict(type='EANResNet', depth=50, **{**off, **on}))

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Optional, Tuple, Type, Union
 
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.models.backbones.resnet import ResNet
 from mmpretrain.models.backbones.resnet_cifar import ResNet_CIFAR
 from torch import Tensor
@@ -22,6 +22,10 @@ class EANResNet(MaskedBackbone, ResNet):
     mmpretrain's ``ResNet``, and its checkpoints load with nothing but the attention's
     keys (``attentions.*``) missing.
 
+    In the default scope of mmdet or mmseg, options that are not given are what they are
+    in that toolbox's ``ResNet`` (:attr:`scope_defaults`), so that a config means the
+    same after its ``type`` was exchanged.
+
     Args:
         depth: 18, 34, 50, 101 or 152.
         attention: Config of the attention module, as ``dict(type='SEAttention')``,
@@ -40,7 +44,8 @@ class EANResNet(MaskedBackbone, ResNet):
             ``init_cfg=dict(type='Pretrained', checkpoint=...)``, as mmseg passes it.
         zero_init_residual: Start with the last norm layer of every block at zero. The
             paper does not.
-        **kwargs: Everything else that mmpretrain's ``ResNet`` takes.
+        **kwargs: Everything else that mmpretrain's ``ResNet`` takes, and what only
+            those of mmdet and mmseg take, as long as it is None.
 
     Raises:
         ValueError: The depth, ``share``, attention or mask is unknown or does not fit.
@@ -59,6 +64,12 @@ class EANResNet(MaskedBackbone, ResNet):
         101: (EANBottleneck, (3, 4, 23, 3)),
         152: (EANBottleneck, (3, 8, 36, 3)),
     }
+
+    scope_defaults: Dict[str, Dict[str, Any]] = dict(
+        mmdet=dict(norm_eval=True, out_indices=(0, 1, 2, 3), stem_channels=None),
+        mmseg=dict(out_indices=(0, 1, 2, 3)),
+    )
+    """what the ``ResNet`` of a scope has other defaults for than mmpretrain's"""
 
     def __init__(
         self,
@@ -83,6 +94,7 @@ class EANResNet(MaskedBackbone, ResNet):
             if kwargs.get('init_cfg') is not None:
                 raise EANError('give either pretrained or init_cfg, not both')
             kwargs['init_cfg'] = dict(type='Pretrained', checkpoint=pretrained)
+        kwargs = self._as_in_scope(kwargs)
         # The parent builds the stages and freezes some of them in its constructor.
         self.contract_dilation = contract_dilation
         try:
@@ -97,6 +109,20 @@ class EANResNet(MaskedBackbone, ResNet):
                 f'{reason or "its options contradict each other"}{hint}'
             ) from error
         self._plug_in(attention, mask, share, freeze_attention, deploy)
+
+    def _as_in_scope(self, kwargs: Dict[str, Any]) -> Dict[str, Any]:
+        """Read options as the ``ResNet`` of the default scope reads them."""
+        scope = DefaultScope.get_current_instance()
+        if scope is not None:
+            kwargs = {**self.scope_defaults.get(scope.scope_name, {}), **kwargs}
+        for name in ('dcn', 'plugins', 'multi_grid'):
+            if kwargs.get(name, ...) is None:
+                del kwargs[name]
+        if 'dcn' not in kwargs:
+            kwargs.pop('stage_with_dcn', None)
+        if kwargs.get('stem_channels', ...) is None:
+            kwargs['stem_channels'] = kwargs.get('base_channels', 64)
+        return kwargs
 
     def make_res_layer(self, **kwargs: Any) -> EANStage:
         return EANStage(contract_dilation=self.contract_dilation, **kwargs)
@@ -161,6 +187,7 @@ class EANResNetCIFAR(EANResNet, ResNet_CIFAR):
         110: (EANBasicBlock, (18, 18, 18)),
         164: (EANBottleneck, (18, 18, 18)),
     }
+    scope_defaults: Dict[str, Dict[str, Any]] = {}  # there is none but mmpretrain's
 
     def __init__(
         self,
