@@ -1,5 +1,6 @@
 """ResNet with one shared attention module a stage and a mask of where it is plugged."""
 
+import re
 from typing import Any, Dict, Optional, Tuple, Type, Union
 
 from mmengine.registry import MODELS, DefaultScope
@@ -10,6 +11,9 @@ from torch import Tensor
 from ean_mm.errors import EANError, one_line
 from ean_mm.models.blocks import AttentionBlock, EANBasicBlock, EANBottleneck, EANStage
 from ean_mm.models.masked_backbone import MaskedBackbone
+
+DEEP_STEM = re.compile(r'(open-mmlab|mmcls)://resnet\d+_(v1[cd])')
+"""names of weights of a ResNet with three convolutions as its stem"""
 
 
 @MODELS.register_module()
@@ -71,6 +75,9 @@ class EANResNet(MaskedBackbone, ResNet):
     )
     """what the ``ResNet`` of a scope has other defaults for than mmpretrain's"""
 
+    variant: Dict[str, Any] = {}
+    """the options that make a network of this class what its name says"""
+
     def __init__(
         self,
         depth: int,
@@ -95,6 +102,7 @@ class EANResNet(MaskedBackbone, ResNet):
                 raise EANError('give either pretrained or init_cfg, not both')
             kwargs['init_cfg'] = dict(type='Pretrained', checkpoint=pretrained)
         kwargs = self._as_in_scope(kwargs)
+        self._require_its_stem(kwargs)
         # The parent builds the stages and freezes some of them in its constructor.
         self.contract_dilation = contract_dilation
         try:
@@ -112,6 +120,12 @@ class EANResNet(MaskedBackbone, ResNet):
 
     def _as_in_scope(self, kwargs: Dict[str, Any]) -> Dict[str, Any]:
         """Read options as the ``ResNet`` of the default scope reads them."""
+        for name, value in self.variant.items():
+            if kwargs.setdefault(name, value) != value:
+                raise EANError(
+                    f'{type(self).__name__} has {name}={value}; leave {name} out, or '
+                    "use type='EANResNet'"
+                )
         scope = DefaultScope.get_current_instance()
         if scope is not None:
             kwargs = {**self.scope_defaults.get(scope.scope_name, {}), **kwargs}
@@ -123,6 +137,17 @@ class EANResNet(MaskedBackbone, ResNet):
         if kwargs.get('stem_channels', ...) is None:
             kwargs['stem_channels'] = kwargs.get('base_channels', 64)
         return kwargs
+
+    def _require_its_stem(self, kwargs: Dict[str, Any]) -> None:
+        """Refuse weights that are known by their name to be of a deep stem."""
+        many = isinstance(kwargs.get('init_cfg'), (list, tuple))
+        for init in kwargs['init_cfg'] if many else [kwargs.get('init_cfg') or {}]:
+            named = DEEP_STEM.fullmatch(str(init.get('checkpoint')))
+            if named and not kwargs.get('deep_stem'):
+                raise EANError(
+                    f'{named[0]} has a deep stem and {type(self).__name__} has none; '
+                    f"use type='EANResNet{named[2].capitalize()}'"
+                )
 
     def make_res_layer(self, **kwargs: Any) -> EANStage:
         return EANStage(contract_dilation=self.contract_dilation, **kwargs)
@@ -138,7 +163,26 @@ class EANResNet(MaskedBackbone, ResNet):
     def _load_from_state_dict(
         self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Load, reading the layers that mmseg and mmdet number differently."""
+        """Load, reading the layers that mmseg and mmdet number differently.
+
+        Raises:
+            ValueError: The weights are of a deep stem or of pooling shortcuts, which
+                the network lacks: it would keep a random stem, or run the shortcuts'
+                weights in others that they fit.
+        """
+        own = (name for name, n in zip(self.res_layers, self.strides) if n != 1)
+        pooled = not self.avg_down and any(
+            f'{prefix}{name}.0.downsample.2.weight' in state_dict for name in own
+        )
+        deep = not self.deep_stem and any(
+            key.startswith(f'{prefix}stem.') for key in state_dict
+        )
+        if pooled or deep:
+            theirs = 'shortcuts that pool' if pooled else 'a deep stem'
+            raise EANError(
+                f'the weights for {self.network} are of a ResNet with {theirs}; use '
+                f"type='EANResNetV1{'d' if pooled else 'c'}'"
+            )
 
         def rename(layers: str, new_names: Dict[str, str]) -> None:
             renamed = {}
@@ -165,6 +209,36 @@ class EANResNet(MaskedBackbone, ResNet):
                 # With avg_down, theirs has a pooling of a single pixel before.
                 rename(downsample, {'1': '0', '2': '1'})
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+@MODELS.register_module()
+class EANResNetV1c(EANResNet):
+    """``EANResNet`` whose stem is three 3x3 convolutions, as mmseg's ``ResNetV1c``.
+
+    The same as ``deep_stem=True``, and a mask for the one is a mask for the other.
+
+    Args:
+        depth: See :class:`EANResNet`.
+        **kwargs: See :class:`EANResNet`.
+    """
+
+    variant = dict(deep_stem=True, avg_down=False)
+
+    @property
+    def network(self) -> str:
+        return f'EANResNet-{self.depth}'
+
+
+@MODELS.register_module()
+class EANResNetV1d(EANResNetV1c):
+    """``EANResNetV1c`` whose shortcuts pool where they stride (``avg_down=True``).
+
+    Args:
+        depth: See :class:`EANResNet`.
+        **kwargs: See :class:`EANResNet`.
+    """
+
+    variant = dict(deep_stem=True, avg_down=True)
 
 
 @MODELS.register_module()
@@ -201,6 +275,13 @@ class EANResNetCIFAR(EANResNet, ResNet_CIFAR):
         out_indices: Tuple[int, ...] = (2,),
         **kwargs: Any,
     ) -> None:
+        if depth in ResNet_CIFAR.arch_settings:
+            raise EANError(
+                f"depth={depth} is mmpretrain's ResNet_CIFAR, which EANWrapper takes: "
+                "type='EANWrapper', backbone=dict(type='mmpretrain.ResNet_CIFAR', "
+                f'depth={depth}); {type(self).__name__} takes '
+                f'{", ".join(map(str, self.arch_settings))}'
+            )
         super().__init__(
             depth,
             stem_channels=stem_channels,
