@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 import ean_mm  # noqa: F401  (registers the modules)
@@ -19,6 +20,14 @@ SHARED_DATA = ROOT.parent / 'shared' / 'data'
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_scope_left_behind():
+    """A Runner's default scope would say what the next test's networks mean."""
+    before = copy.copy(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict = before
 
 
 @pytest.fixture(scope='session')

@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from ean_mm.models.attention import GateAttention
 SE = dict(type='SEAttention')
 ALL = ['SEAttention', 'SGEAttention', 'DIAAttention', 'SPAAttention', 'ECAAttention',
        'CBAMAttention']  # fmt: skip
+IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
 @MODELS.register_module()
@@ -34,6 +36,17 @@ class Halving(nn.Module):
 
     def forward(self, x):
         return x[..., ::2, ::2]
+
+
+class NormAttention(nn.BatchNorm2d):
+    """A user's attention that is a norm layer, which a synchronised one replaces."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+
+
+def unpickle(model):
+    return pickle.loads(pickle.dumps(model))
 
 
 def randomize(model):
@@ -440,6 +453,51 @@ def test_bare_names_resolve_from_every_toolbox(scope, name):
 def test_mask_survives_a_deep_copy():
     model = small(attention=SE, mask='10-01-00-11')
     assert copy.deepcopy(model).mask == model.mask
+
+
+@pytest.mark.parametrize('share', ['stage', 'block'])
+def test_plugged_says_the_module_of_each_block(share):
+    model = small(attention=SE, share=share, mask='10-01-00-11')
+    first, second, _, last = model.attentions
+    if share == 'stage':
+        expected = [[first, None], [None, second], [None, None], [last, last]]
+    else:
+        expected = [[first[0], None], [None, second[1]], [None, None], list(last)]
+    assert model.plugged == expected
+
+
+@pytest.mark.parametrize('duplicate', [copy.deepcopy, unpickle])
+def test_a_copy_has_attention_of_its_own(duplicate):
+    model = small(attention=SE, mask='10-01-00-11')
+    copied = duplicate(model)
+    assert copied.plugged[3] == [copied.attentions[3]] * 2
+    assert copied.attentions[3] is not model.attentions[3]
+
+
+@torch.no_grad()
+def test_a_module_that_replaces_an_attention_is_run_in_its_place():
+    """As a wrapper for activation checkpointing or a sharded module does."""
+    model = randomize(small(attention=SE, mask='10-01-00-11'))
+    expected = model(IMAGES)
+    calls = []
+    wrapper = nn.Sequential(model.attentions[3])
+    wrapper.register_forward_hook(lambda *args: calls.append(args[0]))
+    model.attentions[3] = wrapper
+    for ours, theirs in zip(model(IMAGES), expected):
+        torch.testing.assert_close(ours, theirs)
+    assert calls == [wrapper, wrapper]
+
+
+@torch.no_grad()
+def test_a_synchronised_norm_layer_takes_the_place_of_attention():
+    """A user's attention that is a norm layer itself."""
+    model = randomize(small(attention=dict(type=NormAttention)))
+    expected = model(IMAGES)
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    assert isinstance(model.plugged[0][0], nn.SyncBatchNorm)
+    for attention in model.attentions:
+        attention.weight.zero_()
+    assert not torch.allclose(model(IMAGES)[-1], expected[-1])
 
 
 def test_our_attentions_are_gates():

@@ -10,7 +10,12 @@ from ean_mm.models.attention import (
     SPAAttention,
     build_attention,
 )
-from ean_mm.models.ean_resnet import EANResNet, EANResNetCIFAR
+from ean_mm.models.ean_resnet import (
+    EANResNet,
+    EANResNetCIFAR,
+    EANResNetV1c,
+    EANResNetV1d,
+)
 from ean_mm.models.ean_wrapper import EANWrapper
 from ean_mm.models.shared_attention_neck import SharedAttentionNeck
 
@@ -19,6 +24,8 @@ __all__ = [
     'DIAAttention',
     'EANResNet',
     'EANResNetCIFAR',
+    'EANResNetV1c',
+    'EANResNetV1d',
     'EANWrapper',
     'ECAAttention',
     'GateAttention',

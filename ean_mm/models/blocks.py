@@ -16,6 +16,7 @@ from ean_mm.models.fused import (
     gated_sum,
     needs_gradient,
 )
+from ean_mm.models.masked import Place, modules_at
 from ean_mm.models.packed_conv import PackedConv2d, pack_convolutions
 
 HOOKS = ('forward', 'forward_pre', 'backward', 'backward_pre')
@@ -227,41 +228,40 @@ class EANBottleneck(AttentionBlock, Bottleneck):
 
 
 class AttentionStage(nn.Sequential):
-    """Mixin for a sequence of blocks that take their attention as an argument."""
+    """Mixin for a sequence of blocks that take their attention as an argument.
 
-    def forward(
-        self,
-        x: Tensor,
-        attentions: Optional[Sequence[Optional[nn.Module]]] = None,
-        bits: Sequence[int] = (),
-        shared: bool = True,
-    ) -> Tensor:
+    The stage knows its attention, so that it has it whoever calls the stage: mmseg's
+    ICNet calls those of its backbone one by one.
+    """
+
+    places: Sequence[Place] = ()
+    """where each block finds its attention; set by the backbone's ``set_mask``"""
+
+    shared = True
+    """whether the state of stateful attention runs from block to block"""
+
+    def forward(self, x: Tensor) -> Tensor:
         """Run the blocks.
 
         Args:
             x: Input of shape ``(N, C_in, H, W)``.
-            attentions: The attention module of each block; a shared one stands at
-                every block.
-            bits: 0 or 1 for each block: where the attention is plugged in.
-            shared: Let the state of stateful attention run from block to block.
 
         Returns:
             The output ``(N, C, H', W')`` of the last block.
         """
-        if attentions is None or not any(bits):
-            attentions, bits = [None] * len(self), [0] * len(self)
         state: Any = None
         owner: Any = None
-        for block, attention, bit in zip(self, attentions, bits):
+        attentions = modules_at(self.places) or [None] * len(self)
+        for block, attention in zip(self, attentions):
             # What a block returned is only the next one's, unless a hook has seen it.
             overwrite = owner is not None and not (
                 owner._forward_hooks or block._forward_pre_hooks
             )
             owner = block
-            if not bit:
+            if attention is None:
                 x = block(x, overwrite=overwrite)
             elif getattr(attention, 'stateful', False):
-                before = state if shared else None
+                before = state if self.shared else None
                 x, state = block(x, attention, before, overwrite)
             else:
                 x = block(x, attention, overwrite=overwrite)

@@ -1,8 +1,9 @@
 """ResNet with one shared attention module a stage and a mask of where it is plugged."""
 
+import re
 from typing import Any, Dict, Optional, Tuple, Type, Union
 
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.models.backbones.resnet import ResNet
 from mmpretrain.models.backbones.resnet_cifar import ResNet_CIFAR
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 from ean_mm.errors import EANError, one_line
 from ean_mm.models.blocks import AttentionBlock, EANBasicBlock, EANBottleneck, EANStage
 from ean_mm.models.masked_backbone import MaskedBackbone
+
+DEEP_STEM = re.compile(r'(open-mmlab|mmcls)://resnet\d+_(v1[cd])')
+"""names of weights of a ResNet with three convolutions as its stem"""
 
 
 @MODELS.register_module()
@@ -21,6 +25,10 @@ class EANResNet(MaskedBackbone, ResNet):
     scales the residual branch before the addition. Without attention the network is
     mmpretrain's ``ResNet``, and its checkpoints load with nothing but the attention's
     keys (``attentions.*``) missing.
+
+    In the default scope of mmdet or mmseg, options that are not given are what they are
+    in that toolbox's ``ResNet`` (:attr:`scope_defaults`), so that a config means the
+    same after its ``type`` was exchanged.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
@@ -40,7 +48,8 @@ class EANResNet(MaskedBackbone, ResNet):
             ``init_cfg=dict(type='Pretrained', checkpoint=...)``, as mmseg passes it.
         zero_init_residual: Start with the last norm layer of every block at zero. The
             paper does not.
-        **kwargs: Everything else that mmpretrain's ``ResNet`` takes.
+        **kwargs: Everything else that mmpretrain's ``ResNet`` takes, and what only
+            those of mmdet and mmseg take, as long as it is None.
 
     Raises:
         ValueError: The depth, ``share``, attention or mask is unknown or does not fit.
@@ -59,6 +68,15 @@ class EANResNet(MaskedBackbone, ResNet):
         101: (EANBottleneck, (3, 4, 23, 3)),
         152: (EANBottleneck, (3, 8, 36, 3)),
     }
+
+    scope_defaults: Dict[str, Dict[str, Any]] = dict(
+        mmdet=dict(norm_eval=True, out_indices=(0, 1, 2, 3), stem_channels=None),
+        mmseg=dict(out_indices=(0, 1, 2, 3)),
+    )
+    """what the ``ResNet`` of a scope has other defaults for than mmpretrain's"""
+
+    variant: Dict[str, Any] = {}
+    """the options that make a network of this class what its name says"""
 
     def __init__(
         self,
@@ -83,6 +101,8 @@ class EANResNet(MaskedBackbone, ResNet):
             if kwargs.get('init_cfg') is not None:
                 raise EANError('give either pretrained or init_cfg, not both')
             kwargs['init_cfg'] = dict(type='Pretrained', checkpoint=pretrained)
+        kwargs = self._as_in_scope(kwargs)
+        self._require_its_stem(kwargs)
         # The parent builds the stages and freezes some of them in its constructor.
         self.contract_dilation = contract_dilation
         try:
@@ -98,6 +118,37 @@ class EANResNet(MaskedBackbone, ResNet):
             ) from error
         self._plug_in(attention, mask, share, freeze_attention, deploy)
 
+    def _as_in_scope(self, kwargs: Dict[str, Any]) -> Dict[str, Any]:
+        """Read options as the ``ResNet`` of the default scope reads them."""
+        for name, value in self.variant.items():
+            if kwargs.setdefault(name, value) != value:
+                raise EANError(
+                    f'{type(self).__name__} has {name}={value}; leave {name} out, or '
+                    "use type='EANResNet'"
+                )
+        scope = DefaultScope.get_current_instance()
+        if scope is not None:
+            kwargs = {**self.scope_defaults.get(scope.scope_name, {}), **kwargs}
+        for name in ('dcn', 'plugins', 'multi_grid'):
+            if kwargs.get(name, ...) is None:
+                del kwargs[name]
+        if 'dcn' not in kwargs:
+            kwargs.pop('stage_with_dcn', None)
+        if kwargs.get('stem_channels', ...) is None:
+            kwargs['stem_channels'] = kwargs.get('base_channels', 64)
+        return kwargs
+
+    def _require_its_stem(self, kwargs: Dict[str, Any]) -> None:
+        """Refuse weights that are known by their name to be of a deep stem."""
+        many = isinstance(kwargs.get('init_cfg'), (list, tuple))
+        for init in kwargs['init_cfg'] if many else [kwargs.get('init_cfg') or {}]:
+            named = DEEP_STEM.fullmatch(str(init.get('checkpoint')))
+            if named and not kwargs.get('deep_stem'):
+                raise EANError(
+                    f'{named[0]} has a deep stem and {type(self).__name__} has none; '
+                    f"use type='EANResNet{named[2].capitalize()}'"
+                )
+
     def make_res_layer(self, **kwargs: Any) -> EANStage:
         return EANStage(contract_dilation=self.contract_dilation, **kwargs)
 
@@ -109,25 +160,29 @@ class EANResNet(MaskedBackbone, ResNet):
             x = self.relu(self.norm1(self.conv1(x)))
         return self.maxpool(x)
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
-        """Return the feature maps of the stages in ``out_indices``.
-
-        Args:
-            x: Images of shape ``(N, in_channels, H, W)``.
-        """
-        images = x
-        x = self.forward_stem(x)
-        outs = []
-        for i, (stage, bits) in enumerate(zip(self.stages, self._mask.stages)):
-            x = stage(x, self.block_attentions(i), bits, self.share == 'stage')
-            if i in self.out_indices:
-                outs.append(x)
-        return self._deliver(tuple(outs), images)
-
     def _load_from_state_dict(
         self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Load, reading the layers that mmseg and mmdet number differently."""
+        """Load, reading the layers that mmseg and mmdet number differently.
+
+        Raises:
+            ValueError: The weights are of a deep stem or of pooling shortcuts, which
+                the network lacks: it would keep a random stem, or run the shortcuts'
+                weights in others that they fit.
+        """
+        own = (name for name, n in zip(self.res_layers, self.strides) if n != 1)
+        pooled = not self.avg_down and any(
+            f'{prefix}{name}.0.downsample.2.weight' in state_dict for name in own
+        )
+        deep = not self.deep_stem and any(
+            key.startswith(f'{prefix}stem.') for key in state_dict
+        )
+        if pooled or deep:
+            theirs = 'shortcuts that pool' if pooled else 'a deep stem'
+            raise EANError(
+                f'the weights for {self.network} are of a ResNet with {theirs}; use '
+                f"type='EANResNetV1{'d' if pooled else 'c'}'"
+            )
 
         def rename(layers: str, new_names: Dict[str, str]) -> None:
             renamed = {}
@@ -157,6 +212,36 @@ class EANResNet(MaskedBackbone, ResNet):
 
 
 @MODELS.register_module()
+class EANResNetV1c(EANResNet):
+    """``EANResNet`` whose stem is three 3x3 convolutions, as mmseg's ``ResNetV1c``.
+
+    The same as ``deep_stem=True``, and a mask for the one is a mask for the other.
+
+    Args:
+        depth: See :class:`EANResNet`.
+        **kwargs: See :class:`EANResNet`.
+    """
+
+    variant = dict(deep_stem=True, avg_down=False)
+
+    @property
+    def network(self) -> str:
+        return f'EANResNet-{self.depth}'
+
+
+@MODELS.register_module()
+class EANResNetV1d(EANResNetV1c):
+    """``EANResNetV1c`` whose shortcuts pool where they stride (``avg_down=True``).
+
+    Args:
+        depth: See :class:`EANResNet`.
+        **kwargs: See :class:`EANResNet`.
+    """
+
+    variant = dict(deep_stem=True, avg_down=True)
+
+
+@MODELS.register_module()
 class EANResNetCIFAR(EANResNet, ResNet_CIFAR):
     """The ResNet of CIFAR experiments: a 3x3 stem, three stages, 16 to 64 channels.
 
@@ -176,6 +261,7 @@ class EANResNetCIFAR(EANResNet, ResNet_CIFAR):
         110: (EANBasicBlock, (18, 18, 18)),
         164: (EANBottleneck, (18, 18, 18)),
     }
+    scope_defaults: Dict[str, Dict[str, Any]] = {}  # there is none but mmpretrain's
 
     def __init__(
         self,
@@ -189,6 +275,13 @@ class EANResNetCIFAR(EANResNet, ResNet_CIFAR):
         out_indices: Tuple[int, ...] = (2,),
         **kwargs: Any,
     ) -> None:
+        if depth in ResNet_CIFAR.arch_settings:
+            raise EANError(
+                f"depth={depth} is mmpretrain's ResNet_CIFAR, which EANWrapper takes: "
+                "type='EANWrapper', backbone=dict(type='mmpretrain.ResNet_CIFAR', "
+                f'depth={depth}); {type(self).__name__} takes '
+                f'{", ".join(map(str, self.arch_settings))}'
+            )
         super().__init__(
             depth,
             stem_channels=stem_channels,

@@ -4,7 +4,7 @@ from typing import Any, Dict, Optional, Union
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import Tensor, nn
+from torch import nn
 
 from ean_mm.errors import EANError
 from ean_mm.models.guest_blocks import extended, give_place
@@ -82,30 +82,6 @@ class EANWrapper(MaskedBackbone, BaseModule):
         self.__dict__ = vars(inner)
         self.stage_blocks = tuple(map(len, self.stages))
         self._plug_in(attention, mask, share, freeze_attention, deploy)
-
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Return what the backbone returns.
-
-        Args:
-            x: Images of shape ``(N, C, H, W)``.
-            *args: What else the backbone takes.
-            **kwargs: The same, by name.
-        """
-        return self._deliver(super().forward(x, *args, **kwargs), x)
-
-    def set_mask(self, mask: Any) -> None:
-        super().set_mask(mask)
-        self._connect()
-
-    def switch_to_deploy(self, memory_format: str = 'channels_last') -> None:
-        super().switch_to_deploy(memory_format)
-        self._connect()
-
-    def _connect(self) -> None:
-        """Hand the stages their attention: the backbone calls them without."""
-        for i, (stage, bits) in enumerate(zip(self.stages, self.mask.stages)):
-            # In a tuple, which hides the modules from the stage's state_dict.
-            stage.plugged = (self.block_attentions(i), bits, self.share == 'stage')
 
 
 def _build(cfg: Dict[str, Any], pretrained: Optional[str], init_cfg: Any) -> nn.Module:

@@ -112,18 +112,6 @@ class GuestBottleneck(GuestBlock):
         return self._with_attention(getattr(self, self.norm3_name))
 
 
-class GuestStage(AttentionStage):
-    """Mixin for a stage that is called with its input only.
-
-    ``plugged`` has the other arguments of :meth:`AttentionStage.forward`.
-    """
-
-    plugged: Tuple[Any, ...] = ()
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        return super().forward(x, *self.plugged)
-
-
 def give_place(stage: nn.Sequential) -> None:
     """Give the blocks of a stage, and the stage, their places for attention.
 
@@ -153,7 +141,7 @@ def give_place(stage: nn.Sequential) -> None:
         else:
             raise EANError(f'{kind.__name__} has no last norm layer norm2 or norm3')
         block.__class__ = extended(mixin, kind)
-    stage.__class__ = extended(GuestStage, type(stage))  # type: ignore[arg-type]
+    stage.__class__ = extended(AttentionStage, type(stage))  # type: ignore[arg-type]
 
 
 @cache

@@ -1,13 +1,21 @@
 """What a masked backbone and a masked neck have in common."""
 
 import copy
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, PretrainedInit
-from torch import Tensor
+from torch import Tensor, nn
 
 from ean_mm.mask import Mask
+
+Place = Optional[Tuple[nn.ModuleList, int]]
+"""Where the attention module of a block is to be found; None: there is none."""
+
+
+def modules_at(places: Sequence[Place]) -> List[Optional[nn.Module]]:
+    """Return the attention module of each block, None where none is plugged in."""
+    return [None if place is None else place[0][place[1]] for place in places]
 
 
 class MaskedModule(BaseModule):
@@ -37,6 +45,33 @@ class MaskedModule(BaseModule):
         if self.attention is None:
             mask = Mask.parse('none', self.stage_blocks)
         self._mask = mask
+        self._places = self.places(mask)
+
+    def places(self, mask: Mask) -> List[List[Place]]:
+        """Say of each stage where its blocks find the attention that a mask plugs in.
+
+        A list and a number in it: unlike a module, they hold when the module is
+        replaced (by a synchronised or checkpointed one), and register nothing twice.
+        """
+        return [
+            [self._place(i, j) if bit else None for j, bit in enumerate(bits)]
+            for i, bits in enumerate(mask.stages)
+        ]
+
+    def _place(self, stage: int, block: int) -> Place:
+        """Say where a block finds its attention: the one of its stage."""
+        return self.attentions, stage
+
+    @property
+    def plugged(self) -> List[List[Optional[nn.Module]]]:
+        """The attention module of each block of each stage, None where the bit is 0."""
+        return [modules_at(places) for places in self._places]
+
+    def num_attention_parameters(self) -> int:
+        """Count the parameters of the attention modules that the mask plugs in."""
+        modules = {module for stage in self.plugged for module in stage if module}
+        parameters = {p for module in modules for p in module.parameters()}
+        return sum(p.numel() for p in parameters)
 
     def init_weights(self) -> None:
         """Initialise as configured; attention keeps the start that it was built with.

@@ -1,6 +1,6 @@
 """What the backbones with a mask have in common: built anew, or around another one."""
 
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import torch
 from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ean_mm.errors import EANError
 from ean_mm.models.attention import build_attention
-from ean_mm.models.masked import MaskedModule
+from ean_mm.models.masked import MaskedModule, Place
 from ean_mm.models.packed_conv import PackedConv2d, pack_convolutions
 
 MEMORY_FORMATS = dict(
@@ -69,15 +69,6 @@ class MaskedBackbone(MaskedModule):
         """Name of the network in mask files, as ``'EANResNet-50'``."""
         return f'{type(self).__name__}-{self.depth}'
 
-    def block_attentions(self, stage: int) -> Optional[List[nn.Module]]:
-        """The attention module of each block of a stage, None for a plain network."""
-        if not self.attentions:
-            return None
-        attention: Any = self.attentions[stage]
-        if self.share == 'stage' and not self.deployed:
-            return [attention] * self.stage_blocks[stage]
-        return list(attention)
-
     def set_mask(self, mask: Any) -> None:
         if self.deployed:
             raise EANError(
@@ -85,6 +76,28 @@ class MaskedBackbone(MaskedModule):
                 'deploy the trained checkpoint again'
             )
         super().set_mask(mask)
+        self._hand_out()
+
+    def _place(self, stage: int, block: int) -> Place:
+        if self.share == 'stage' and not self.deployed:
+            return super()._place(stage, block)
+        modules: Any = self.attentions[stage]
+        return modules, block
+
+    def _hand_out(self) -> None:
+        """Let the stages run with their attention, whoever calls them."""
+        for stage, places in zip(self.stages, self._places):
+            stage.places, stage.shared = places, self.share == 'stage'
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Return what the backbone returns.
+
+        Args:
+            x: Images of shape ``(N, C, H, W)``.
+            *args: What else the backbone takes.
+            **kwargs: The same, by name.
+        """
+        return self._deliver(super().forward(x, *args, **kwargs), x)
 
     @torch.no_grad()
     def switch_to_deploy(self, memory_format: str = 'channels_last') -> None:
@@ -115,18 +128,17 @@ class MaskedBackbone(MaskedModule):
             return
         require_foldable(self)
         self.eval()
-        attentions = [self.block_attentions(i) for i in range(len(self.stages))]
+        plugged = self.plugged
         self.attentions = nn.ModuleList()  # what norm layers are in it stay
         fuse_conv_bn(self)
-        for stage, modules, bits in zip(self.stages, attentions, self.mask.stages):
-            plugged = [
-                block.switch_to_deploy(module if bit else None)
-                for block, module, bit in zip(stage, modules or bits, bits)
+        for stage, modules in zip(self.stages, plugged):
+            moved = [
+                block.switch_to_deploy(module) for block, module in zip(stage, modules)
             ]
             if self.attention is not None:
                 unused = nn.Identity()
                 self.attentions.append(
-                    nn.ModuleList(unused if m is None else m for m in plugged)
+                    nn.ModuleList(unused if m is None else m for m in moved)
                 )
         pack_convolutions(self)
         if isinstance(getattr(self, 'conv1', None), PackedConv2d) and isinstance(
@@ -134,6 +146,8 @@ class MaskedBackbone(MaskedModule):
         ):
             self.conv1.relu, self.relu = True, nn.Identity()
         self.deployed = True
+        self._places = self.places(self._mask)
+        self._hand_out()
         self.requires_grad_(False)
         self.to(memory_format=MEMORY_FORMATS[memory_format])
 
@@ -149,16 +163,25 @@ class MaskedBackbone(MaskedModule):
         contiguous = [x.contiguous() for x in maps]
         return contiguous if isinstance(maps, list) else tuple(contiguous)
 
-    def num_attention_parameters(self) -> int:
-        """Count the parameters of the attention modules that the mask plugs in."""
-        plugged = {
-            module
-            for i, bits in enumerate(self._mask.stages)
-            for module, bit in zip(self.block_attentions(i) or (), bits)
-            if bit
-        }
-        parameters = {p for module in plugged for p in module.parameters()}
-        return sum(p.numel() for p in parameters)
+    @property
+    def get_layer_depth(self) -> Callable[..., Tuple[int, int]]:
+        """What says how deep a parameter lies, for layer-wise learning rate decay.
+
+        Attention lies where the last block of its stage does, unshared attention where
+        its block does. A backbone that cannot say it has no such attribute.
+        """
+        of_backbone = super().get_layer_depth
+
+        def get_layer_depth(param_name: str, prefix: str = '') -> Tuple[int, int]:
+            own = f'{prefix}attentions.'
+            if param_name.startswith(own):
+                stage, block = param_name[len(own) :].split('.')[:2]
+                if self.share == 'stage':
+                    block = str(self.stage_blocks[int(stage)] - 1)
+                param_name = f'{prefix}{self.res_layers[int(stage)]}.{block}.conv1'
+            return of_backbone(param_name, prefix)
+
+        return get_layer_depth
 
     def _freeze_stages(self) -> None:
         super()._freeze_stages()

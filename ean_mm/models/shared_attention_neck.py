@@ -64,15 +64,6 @@ class SharedAttentionNeck(MaskedModule, BaseModule):
         sizes = '-'.join(f'{width}x{len(list(run))}' for width, run in runs)
         return f'{type(self).__name__}-{sizes}'
 
-    def num_attention_parameters(self) -> int:
-        """Count the parameters of the attention modules that the mask plugs in."""
-        return sum(
-            p.numel()
-            for attention, bits in zip(self.attentions, self._mask.stages)
-            if any(bits)
-            for p in attention.parameters()
-        )
-
     def forward(self, inputs: Sequence[Tensor]) -> Tuple[Tensor, ...]:
         """Attend to the levels whose bit is 1.
 
@@ -89,10 +80,11 @@ class SharedAttentionNeck(MaskedModule, BaseModule):
             )
         levels = iter(inputs)
         outs = []
-        for attention, bits in zip(self.attentions, self._mask.stages):
+        for modules in self.plugged:
             state = None
-            for bit, x in zip(bits, levels):  # bits first: zip takes one too many
-                if bit:
+            # modules first: zip takes one too many
+            for attention, x in zip(modules, levels):
+                if attention is not None:
                     x, state = attend(attention, x, state)
                 outs.append(x)
         return tuple(outs)

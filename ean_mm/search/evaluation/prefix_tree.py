@@ -18,6 +18,8 @@ from typing import (
 import torch
 from torch import Tensor, nn
 
+from ean_mm.mask import Mask
+from ean_mm.models.masked import modules_at
 from ean_mm.search.space import Bits
 
 
@@ -174,13 +176,12 @@ class PrefixTree:
         self.backbone = backbone
         self.cache = cache
         self.work = work
-        self.blocks: List[Tuple[Any, Any, int]] = []
-        for stage, blocks in enumerate(backbone.stages):
-            attentions = backbone.block_attentions(stage)
-            self.blocks += [
-                (block, attention, stage)
-                for block, attention in zip(blocks, attentions)
-            ]
+        places = backbone.places(Mask.parse('all', backbone.stage_blocks))
+        self.blocks: List[Tuple[Any, Any, int]] = [
+            (block, attention, number)
+            for number, stage in enumerate(backbone.stages)
+            for block, attention in zip(stage, modules_at(places[number]))
+        ]
         # positions at which a stage begins, 0 (behind the stem) among them
         self.boundaries = [
             position
@@ -193,7 +194,7 @@ class PrefixTree:
         """Whether a masked module can be run stage by stage."""
         return all(
             hasattr(module, name)
-            for name in ('forward_stem', 'stages', 'block_attentions', 'out_indices')
+            for name in ('forward_stem', 'stages', 'places', 'out_indices')
         )
 
     @torch.no_grad()
