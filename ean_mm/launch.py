@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.hub import get_config
 from mmengine.registry import DATASETS
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from ean_mm.checkpoints import read_checkpoint
+from ean_mm.command_line_options import OptionAction
 from ean_mm.compat import TESTED, import_toolbox
 from ean_mm.errors import EANError, one_line
 
@@ -86,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         metavar='KEY=VALUE',
         help='override the config, as model.backbone.mask=100-1011-010011-011',
     )
