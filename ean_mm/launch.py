@@ -9,17 +9,18 @@ import sys
 import zipfile
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.hub import get_config
-from mmengine.registry import DATASETS
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from ean_mm.checkpoints import read_checkpoint
+from ean_mm.command_line_options import OptionAction
 from ean_mm.compat import TESTED, import_toolbox
+from ean_mm.data_config import mend_loaders, require_data, set_data_root
 from ean_mm.errors import EANError, one_line
 
 # Read by PyTorch at its first allocation on the CPU, and used on Linux only. Without
@@ -40,8 +41,6 @@ MENDS = {
         '--work-dir, of its data with --data-root)',
     ),
 }
-
-LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def explain_errors(main: Callable[[], None]) -> None:
@@ -87,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         metavar='KEY=VALUE',
         help='override the config, as model.backbone.mask=100-1011-010011-011',
     )
@@ -139,15 +138,9 @@ def load_config(path: str, options: Optional[dict], data_root: Optional[str]) ->
             import_toolbox(cfg.default_scope)
         except ImportError as error:
             raise EANError(f'config {path} cannot be used: {error}') from error
-    for loader in LOADERS:
-        collate = (cfg.get(loader) or {}).get('collate_fn')
-        if isinstance(collate, dict):
-            # A base of another package leaves it; mmengine hands it to the function.
-            collate.pop('_scope_', None)
+    mend_loaders(cfg)
     if data_root is not None:
-        for _, dataset in _datasets(cfg):
-            _move_annotations(cfg, str(dataset['data_root']), data_root)
-            dataset['data_root'] = data_root
+        set_data_root(cfg, data_root)
     return cfg
 
 
@@ -308,8 +301,7 @@ def check(cfg: Config, loaders: Tuple[str, ...]) -> None:
     Raises:
         ValueError: A data folder or the checkpoint is missing or unreadable.
     """
-    for loader, dataset in _datasets(cfg, loaders):
-        _check_data(loader, dataset, cfg.get('default_scope', 'mmengine'))
+    require_data(cfg, loaders)
     path = cfg.get('load_from')
     if path and '://' not in path:
         read_checkpoint(path)
@@ -350,59 +342,3 @@ def prepare_distributed(cfg: Config) -> None:
         broadcast_buffers=False,
         find_unused_parameters=True,
     )
-
-
-def _datasets(
-    cfg: Any, loaders: Optional[Tuple[str, ...]] = None
-) -> Iterator[Tuple[str, dict]]:
-    """Yield every data set config with a ``data_root``, and the loader it is in."""
-    for name in loaders or LOADERS:
-        for dataset in _with_data_root(cfg.get(name)):
-            yield name, dataset
-    if loaders is None or 'train_dataloader' in loaders:
-        for hook in cfg.get('custom_hooks') or []:
-            for dataset in _with_data_root(hook.get('dataloader')):
-                yield f'{hook["type"]}.dataloader', dataset
-
-
-def _with_data_root(node: Any) -> List[dict]:
-    if isinstance(node, dict):
-        found = [node] if 'data_root' in node else []
-        return found + [each for key in node for each in _with_data_root(node[key])]
-    if isinstance(node, (list, tuple)):
-        return [each for item in node for each in _with_data_root(item)]
-    return []
-
-
-def _move_annotations(cfg: Config, old_root: str, new_root: str) -> None:
-    """Let evaluators read the annotations that they name in the new folder too."""
-    for key in ('val_evaluator', 'test_evaluator'):
-        evaluators = cfg.get(key) or []
-        for metric in [evaluators] if isinstance(evaluators, dict) else evaluators:
-            path = metric.get('ann_file')
-            if path and Path(old_root) in Path(path).parents:
-                metric['ann_file'] = str(new_root / Path(path).relative_to(old_root))
-
-
-def _check_data(loader: str, dataset: dict, scope: str) -> None:
-    root = str(dataset['data_root'] or '')
-    if '://' in root or root.startswith('s3:') or _downloads(dataset, scope):
-        return
-    prefix = dataset.get('data_prefix') or ''
-    prefixes = prefix.values() if isinstance(prefix, dict) else [prefix]
-    for part in [*prefixes, dataset.get('ann_file') or '']:
-        path = Path(root, part)
-        if part and '://' not in part and not path.exists() or not Path(root).exists():
-            raise EANError(
-                f'the data for {loader} is missing: there is no '
-                f'{path if Path(root).exists() else root}; put it there or name its '
-                'folder with --data-root DIR'
-            )
-
-
-def _downloads(dataset: dict, scope: str) -> bool:
-    """Whether a data set fetches itself, as mmpretrain's CIFAR10 does."""
-    scope = dataset.get('_scope_') or scope
-    with DATASETS.switch_scope_and_registry(scope) as registry:
-        cls = registry.get(dataset['type']) if 'type' in dataset else None
-    return cls is not None and hasattr(cls, 'url') and dataset.get('download', True)

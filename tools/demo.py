@@ -14,12 +14,13 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
 from ean_mm import Mask, RichProgressHook
+from ean_mm.command_line_options import OptionAction
 from ean_mm.launch import add_hook, explain_errors
 from ean_mm.search import SearchStorage, count_parameters
 from ean_mm.visualization import draw_search
@@ -38,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         metavar='KEY=VALUE',
         help='override the configs, as train_cfg.max_epochs=2',

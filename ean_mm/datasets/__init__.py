@@ -2,5 +2,6 @@
 
 from ean_mm.datasets.digits import DigitsDataset
 from ean_mm.datasets.held_out import HeldOutSplit
+from ean_mm.datasets.stand_in import DatasetStandIn
 
-__all__ = ['DigitsDataset', 'HeldOutSplit']
+__all__ = ['DatasetStandIn', 'DigitsDataset', 'HeldOutSplit']

@@ -1,11 +1,15 @@
 """Hold images out of a training set, to reward masks on."""
 
-from typing import Any, Dict, List, Optional
+import copy
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
 from mmengine.registry import DATASETS
+from torch import Tensor
+from torch.utils.data import ConcatDataset
 
+from ean_mm.datasets.stand_in import DatasetStandIn
 from ean_mm.errors import EANError, one_line
 
 MAX_UNREADABLE = 10
@@ -13,7 +17,7 @@ MAX_UNREADABLE = 10
 
 
 @DATASETS.register_module()
-class HeldOutSplit:
+class HeldOutSplit(DatasetStandIn):
     """One side of a seeded split of a training set.
 
     The supernet trains on one side (``held_out=False``) and masks are rewarded on the
@@ -26,7 +30,8 @@ class HeldOutSplit:
 
     Args:
         dataset: Config of the training set: any mmengine ``BaseDataset``,
-            or one side of a split.
+            one side of a split, or several of them in a ``ConcatDataset``. Wrappers
+            that repeat or mix images go around the split.
         held_out: Which side this is.
         num_per_class: Number of images of each class to hold out; needs a
             classification data set.
@@ -39,6 +44,11 @@ class HeldOutSplit:
             are; later, a held out image cannot be read, or ten others in a row.
     """
 
+    held_out: bool
+    indices: List[int]
+    _source: Any
+    _unreadable: Tensor
+
     def __init__(
         self,
         dataset: Dict[str, Any],
@@ -50,8 +60,9 @@ class HeldOutSplit:
         if (num_per_class is None) == (num_images is None):
             raise EANError('HeldOutSplit takes either num_per_class or num_images')
         try:
-            self.dataset = DATASETS.build(dataset)
-            self.dataset.full_init()
+            super().__init__(DATASETS.build(dataset))
+            if hasattr(self.dataset, 'full_init'):
+                self.dataset.full_init()
         except (FileNotFoundError, RuntimeError) as error:
             raise EANError(f'the data set to split is not there: {error}') from error
         rng = np.random.default_rng(seed)
@@ -64,19 +75,11 @@ class HeldOutSplit:
         self.held_out = held_out
         self._source = _without_pipelines(dataset)
         self.indices: List[int] = sorted(chosen.tolist())
-        self.dataset.get_subset_(self.indices)
+        _keep(self.dataset, self.indices)
         if held_out and hasattr(self.dataset, 'max_refetch'):
             self.dataset.max_refetch = 0  # it would replace images without a word
         # shared with the workers of a data loader
         self._unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
-
-    @property
-    def metainfo(self) -> Dict[str, Any]:
-        """Meta information of the data set, its classes among it."""
-        return self.dataset.metainfo
-
-    def full_init(self) -> None:
-        """Do nothing: the split has needed the annotations already."""
 
     def is_apart_from(self, other: Any) -> bool:
         """Whether another split is of the same data set and has none of its images."""
@@ -86,23 +89,17 @@ class HeldOutSplit:
             and not set(self.indices) & set(other.indices)
         )
 
-    def get_data_info(self, index: int) -> Dict[str, Any]:
-        """Return the annotation of an image."""
-        return self.dataset.get_data_info(index)
-
-    def get_gt_labels(self) -> np.ndarray:
-        """Return the class of every image of a classification data set."""
-        return self.dataset.get_gt_labels()
-
-    def get_cat_ids(self, index: int) -> List[int]:
-        """Return the classes of an image."""
-        return self.dataset.get_cat_ids(index)
-
-    def get_subset_(self, indices: List[int]) -> None:
+    def get_subset_(self, indices: Sequence[int]) -> None:
         """Keep some of the images, so that a split can be split again."""
         self.indices = [self.indices[index] for index in indices]
-        self.dataset.get_subset_(list(indices))
+        _keep(self.dataset, list(indices))
         self._unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
+
+    def get_subset(self, indices: Sequence[int]) -> 'HeldOutSplit':
+        """Return a split that has some of the images."""
+        subset = copy.deepcopy(self)
+        subset.get_subset_(indices)
+        return subset
 
     @property
     def unreadable(self) -> List[str]:
@@ -112,6 +109,8 @@ class HeldOutSplit:
         ]
 
     def _name(self, index: int) -> str:
+        if not hasattr(self, 'get_data_info'):
+            return f'number {index}'
         return str(self.get_data_info(index).get('img_path', f'number {index}'))
 
     def __getitem__(self, index: int) -> Any:
@@ -133,8 +132,32 @@ class HeldOutSplit:
             f'{name}: {reason}; mend the data set or its pipeline'
         )
 
-    def __len__(self) -> int:
-        return len(self.dataset)
+
+def _keep(dataset: Any, indices: List[int]) -> None:
+    """Let a data set have some of its images only, where it can or its parts can."""
+    number = len(indices)
+    if isinstance(dataset, ConcatDataset):
+        starts = [0, *dataset.cumulative_sizes]
+        for part, start, end in zip(dataset.datasets, starts, starts[1:]):
+            _keep(part, [index - start for index in indices if start <= index < end])
+        # mmdet's metainfo has the same list
+        dataset.cumulative_sizes[:] = dataset.cumsum(dataset.datasets)
+    elif hasattr(dataset, 'get_subset_'):
+        try:
+            dataset.get_subset_(indices)
+        except NotImplementedError:  # mmengine's wrappers that repeat images
+            pass
+    elif isinstance(getattr(dataset, 'data_list', None), list):
+        dataset.data_list = [dataset.data_list[index] for index in indices]
+    elif hasattr(dataset, 'dataset') and len(dataset.dataset) == len(dataset):
+        _keep(dataset.dataset, indices)
+    if len(dataset) != number:
+        kind = type(dataset).__name__
+        raise EANError(
+            f'a {kind} cannot be split, since its images may come several times; put '
+            f"it around the split: dict(type='{kind}', "
+            "dataset=dict(type='HeldOutSplit', ...))"
+        )
 
 
 def _without_pipelines(dataset: Any) -> Any:

@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Type, TypeVar
 
-from mmengine.config import DictAction
-
+from ean_mm.command_line_options import OptionAction
 from ean_mm.experiments.protocols import PROTOCOLS
 from ean_mm.experiments.results import Results
 from ean_mm.experiments.runs import Table
@@ -56,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ('--search-cfg-options', 'override the configs of searches'),
     ):
         parser.add_argument(
-            name, nargs='+', action=DictAction, metavar='KEY=VALUE', help=what
+            name, nargs='+', action=OptionAction, metavar='KEY=VALUE', help=what
         )
 
 

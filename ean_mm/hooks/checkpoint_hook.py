@@ -4,7 +4,7 @@ import ast
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import numpy as np
 from mmengine.dataset import worker_init_fn
@@ -121,6 +121,14 @@ class SafeCheckpointHook(CheckpointHook):
             with atomic_write(Path(runner.work_dir, 'last_checkpoint')) as file:
                 file.write(self.last_ckpt.encode())
             self.file_backend.remove_now()
+
+    def after_val_epoch(
+        self, runner: Runner, metrics: Optional[Dict[str, float]] = None
+    ) -> None:
+        # Runner.val() alone trains nothing that could be saved; mmengine's hook ends
+        # there in an AttributeError.
+        if hasattr(self, 'file_backend'):
+            super().after_val_epoch(runner, metrics)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: Dict[str, Any]) -> None:
         super()._save_best_checkpoint(runner, metrics)

@@ -1,10 +1,12 @@
 """Keep masks with the checkpoints and configs of the runs that used them."""
 
-from typing import Any, Set
+import re
+from typing import Any, Dict, Optional, Set
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import nn
 
 from ean_mm.checkpoints import stored_meta, stored_weights
 from ean_mm.datasets.labels import require_labels
@@ -28,6 +30,8 @@ class MaskHook(Hook):
     def before_run(self, runner: Runner) -> None:
         for name, module in masked_modules(runner.model).items():
             node = config_of(runner.cfg.get('model'), name)
+            if node is None:  # in a model for augmented tests
+                node = config_of(runner.cfg.get('model'), f'module.{name}')
             if node is not None:
                 node['mask'] = str(module.mask)
         runner.dump_config()
@@ -46,9 +50,10 @@ class MaskHook(Hook):
         }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        expected = set(unwrapped(runner.model).state_dict())
+        model = unwrapped(runner.model)
+        expected = set(model.state_dict())
         names = weight_names(checkpoint)
-        if not expected & names:
+        if not expected & names and not expected & _names_as_read(model, checkpoint):
             first = one_line(min(names, default='missing'))
             raise EANError(
                 f'the checkpoint {runner._load_from} holds no weights of this model: '
@@ -63,7 +68,7 @@ class MaskHook(Hook):
         if stored.get('supernet'):
             return
         for name, module in masked_modules(runner.model).items():
-            trained = stored.get('masks', {}).get(name)
+            trained = _mask_of(stored.get('masks', {}), name)
             if trained in (None, str(module.mask)):
                 continue
             if stored.get('deployed'):
@@ -112,6 +117,28 @@ def weight_names(checkpoint: dict) -> Set[str]:
         name[len('module.') :] if name.startswith('module.') else name
         for name in stored_weights(checkpoint)
     }
+
+
+def _names_as_read(model: nn.Module, checkpoint: dict) -> Set[str]:
+    """Names of a checkpoint's weights after the model has renamed them, as some do.
+
+    mmdet's semi-supervised detectors load a plain detector's, mmpretrain's wrappers of
+    timm and of Hugging Face the weights of those.
+    """
+    weights = {
+        re.sub('^module.', '', name): value
+        for name, value in stored_weights(checkpoint).items()
+    }
+    # This loads the model's own parameters, and not those of the modules in it.
+    model._load_from_state_dict(weights, '', {}, False, [], [], [])
+    return set(weights)
+
+
+def _mask_of(masks: Dict[str, str], name: str) -> Optional[str]:
+    """Return a module's mask in a checkpoint, also of a model around that one."""
+    while name not in masks and '.' in name:
+        name = name.partition('.')[2]
+    return masks.get(name)
 
 
 def config_of(node: Any, name: str) -> Any:

@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import torch
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from ean_mm.errors import EANError
@@ -13,8 +13,14 @@ Bits = Tuple[int, ...]
 
 
 def unwrapped(model: nn.Module) -> Any:
-    """Return the model inside a wrapper for distributed training."""
-    return model.module if is_model_wrapper(model) else model
+    """Return the model inside wrappers for distributed training or augmented tests.
+
+    mmengine does not count the latter as wrappers, and loads checkpoints into the model
+    inside all the same.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def masked_modules(model: nn.Module) -> Dict[str, Any]:

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ean_mm.command_line_options import OptionAction
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import add_hook, check, explain_errors, load_config
@@ -58,7 +59,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', help='JSON file for the results')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
+        '--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE'
     )
     parser.add_argument('--worker', type=int, help=argparse.SUPPRESS)
     return parser.parse_args()

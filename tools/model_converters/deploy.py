@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Dict
 
 import torch
-from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 from ean_mm import EANError
 from ean_mm.checkpoints import load_trained
+from ean_mm.command_line_options import OptionAction
 from ean_mm.fileio import atomic_save, atomic_write
 from ean_mm.hooks.mask_hook import config_of
 from ean_mm.launch import explain_errors, load_config, read_checkpoint
@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--image-size', type=int, default=224, help='for auto, pixels')
     parser.add_argument('--batch-size', type=int, default=1, help='for auto')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
+        '--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE'
     )
     return parser.parse_args()
 
