@@ -13,10 +13,13 @@ EXPLAINED = ((0.8, 'nearly all'), (0.5, 'most'), (0.2, 'a part'), (0.05, 'little
 def headline(effects: StoredEffects) -> str:
     """Say where attention helps and where it hurts."""
     judged = _judgements(effects)
+    supernet = effects.budget is None
     if not effects.tells_apart:
         verb = 'does' if effects.judgements == 1 else 'do'
+        where = ' in a supernet' if supernet else ''
         return _sentence(
-            f'{judged} {verb} not tell the blocks apart: what follows may be chance'
+            f'{judged}{where} {verb} not tell the blocks apart: what follows may be '
+            'chance'
         )
     helps, hurts, unsure = (
         [block.place for block in effects.blocks if effects.verdict(block) == verdict]
@@ -34,7 +37,7 @@ def headline(effects: StoredEffects) -> str:
         if len(unsure) == 1:
             blocks = f'{which} block' if parts else 'the only block'
         parts.append(f'for {blocks}, {judged} cannot tell')
-    return _sentence('; '.join(parts))
+    return _sentence(('in the supernet, ' if supernet else '') + '; '.join(parts))
 
 
 def unit(effects: StoredEffects) -> str:
@@ -111,7 +114,7 @@ def certainty(effects: StoredEffects) -> List[Tuple[str, str, str]]:
         rows.append(('explained', percent, f'{much} of how masks differ'))
     if noise is not None:
         each = _noun(effects, 1)
-        rows.append(('noise', f'{noise:.2f}', f'standard deviation of one {each}'))
+        rows.append(('noise', f'{noise:.2f}', f"one {each}'s standard deviation"))
     if more is not None:
         needed = f'{more:,} more {_noun(effects, more)}'
         rows.append(('to halve the intervals', needed, ''))
@@ -160,8 +163,7 @@ def _noun(effects: StoredEffects, number: Optional[int]) -> str:
 def _judgements(effects: StoredEffects) -> str:
     number = effects.judgements
     count = 'the' if number is None else f'{number:,}'
-    where = ' in a supernet' if effects.budget is None else ''
-    return f'{count} {_noun(effects, number)}{where}'
+    return f'{count} {_noun(effects, number)}'
 
 
 def _named(places: Sequence[Place], effects: StoredEffects) -> str:

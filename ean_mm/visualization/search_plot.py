@@ -24,7 +24,13 @@ def draw_search(records: List[Dict[str, Any]], mask: Mask, attention: str) -> Fi
         A figure to save.
     """
     steps = [record['step'] for record in records for _ in record['masks']]
-    rewards = [entry['reward'] for record in records for entry in record['masks']]
+    entries = [entry for record in records for entry in record['masks']]
+    rewards = [entry['reward'] for entry in entries]
+    where = (
+        'after a short training'
+        if any(entry.get('budget') for entry in entries)
+        else 'in the supernet'
+    )
     figure = Figure(figsize=(10, 7), layout='constrained')
     axes = figure.subplot_mosaic(
         [['mask', 'mask'], ['reward', 'policy']], height_ratios=[1, 1.6]
@@ -54,8 +60,8 @@ def draw_search(records: List[Dict[str, Any]], mask: Mask, attention: str) -> Fi
     margin = 0.08 * (high - low) or 1.0
     axes['reward'].set(
         xlabel='step',
-        ylabel='reward',
-        title='Rewards',
+        ylabel=f'reward {where}',
+        title='Rewards, not accuracies of fully trained networks',
         ylim=(low - margin, high + margin),
     )
     axes['reward'].legend(frameon=False, loc='lower right')
@@ -96,5 +102,5 @@ def _block_names(mask: Mask) -> List[str]:
     return [
         f'{stage}.{block}'
         for stage, blocks in enumerate(mask.stage_blocks, 1)
-        for block in range(blocks)
+        for block in range(1, blocks + 1)
     ]
