@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from ean_mm.effects.words import judged_how
 from ean_mm.mask import Mask
 from ean_mm.visualization.mask_plot import INK, PLAIN, PLUGGED, draw_mask
 
@@ -26,11 +27,7 @@ def draw_search(records: List[Dict[str, Any]], mask: Mask, attention: str) -> Fi
     steps = [record['step'] for record in records for _ in record['masks']]
     entries = [entry for record in records for entry in record['masks']]
     rewards = [entry['reward'] for entry in entries]
-    where = (
-        'after a short training'
-        if any(entry.get('budget') for entry in entries)
-        else 'in the supernet'
-    )
+    how = judged_how([entry.get('budget') for entry in entries], 'accuracy')
     figure = Figure(figsize=(10, 7), layout='constrained')
     axes = figure.subplot_mosaic(
         [['mask', 'mask'], ['reward', 'policy']], height_ratios=[1, 1.6]
@@ -60,8 +57,8 @@ def draw_search(records: List[Dict[str, Any]], mask: Mask, attention: str) -> Fi
     margin = 0.08 * (high - low) or 1.0
     axes['reward'].set(
         xlabel='step',
-        ylabel=f'reward {where}',
-        title='Rewards, not accuracies of fully trained networks',
+        ylabel='reward',
+        title=f'Rewards {how}'.replace(', not', ',\nnot'),
         ylim=(low - margin, high + margin),
     )
     axes['reward'].legend(frameon=False, loc='lower right')

@@ -69,8 +69,8 @@ def draw_curves(curves: Sequence[LearningCurve]) -> Figure:
         if low > 0:
             ax.set_yscale('log')
             ax.set_ylim(low / 1.05, high * 1.05)
-            # Round numbers, which powers of ten alone may not be.
-            ax.yaxis.set_major_locator(MaxNLocator(8))
+            if high < 30 * low:  # powers of ten would be too few
+                ax.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
             ax.yaxis.set_major_formatter('{x:g}')
             ax.minorticks_off()
         else:
