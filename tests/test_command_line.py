@@ -3,9 +3,11 @@
 import io
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from effects_samples import FULL, entry
 
 from ean_mm import Mask
 from ean_mm.__main__ import main
@@ -134,17 +136,139 @@ def test_masks_of_different_networks_differ(shell):
         (['mask'], 'ACTION'),
         (['masks'], 'choose from'),
         ([], 'COMMAND'),
+        (['mask', 'effects', 'missing.json'], 'there is no mask file missing.json'),
+        (['mask', 'effects', SGE], 'does not say what attention in each block brings'),
+        (['mask', 'effects', 'tests'], 'holds no mask_NAME.json'),
+        (['mask', 'effects'], 'python -m ean_mm mask effects --help'),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(shell, arguments, message):
     fails(shell(*arguments), message)
 
 
-@pytest.mark.parametrize('command', [[], ['info'], ['mask'], ['mask', 'diff']])
+@pytest.mark.parametrize(
+    'command', [[], ['info'], ['mask'], ['mask', 'diff'], ['mask', 'effects']]
+)
 def test_help_has_examples(shell, command):
     status, output, _ = shell(*command, '--help')
     assert status == 0
     assert f'  python -m ean_mm {" ".join(command)}' in output.partition('example')[2]
+
+
+def write_mask(folder, effects, mask='10-00', name='backbone', **info):
+    path = folder / f'mask_{name}.json'
+    blocks = [len(stage) for stage in mask.split('-')]
+    Mask.parse(mask, blocks).to_file(path, effects=effects, **info)
+    return path
+
+
+def test_effects_are_a_row_a_block_and_what_the_mask_gains(shell, tmp_path):
+    status, output, errors = shell('mask', 'effects', write_mask(tmp_path, FULL))
+    assert (status, errors) == (0, '')
+    lines = [line.rstrip() for line in output.splitlines()]
+    assert ' '.join(lines[:2]) == (
+        'Attention helps in block 1 of stage 1; it hurts in block 1 of stage 2; for '
+        'the other 2 blocks, 40 trainings cannot tell.'
+    )
+    assert lines[2] == 'Points of accuracy/top1 after 800 iterations of training.'
+    assert lines[5].startswith('stage 1  block 1  ■   +1.00  +0.50 to +1.50')
+    assert lines[6].startswith('         block 2  □   +0.20  -0.30 to +0.70')
+    assert [line.split()[-1] for line in lines[5:9:2]] == ['helps', 'hurts']
+    assert lines[10:] == [
+        '■ recommended mask      10-00',
+        'over no attention       +1.00 (+0.50 to +1.50), over 99 % likely to be better',
+        'over full attention     +0.80 (-0.40 to +2.00), 90 % likely to be better',
+        'explained               62 %, most of how masks differ',
+        "noise                   0.31, one training's standard deviation",
+        'to halve the intervals  85 more trainings',
+        '',
+        'Strongest pairs: what both bring beyond the sum of what each brings',
+        'stage 1 block 1 and stage 2 block 1  +0.40 (+0.10 to +0.70)',
+    ]
+
+
+def test_the_bar_of_an_effect_stands_where_its_interval_is(shell, tmp_path):
+    rows = shell('mask', 'effects', write_mask(tmp_path, FULL))[1].splitlines()[5:9]
+    zero = rows[0].index('│')
+    assert [row.index('│') for row in rows] == [zero] * 4
+    first, second, third, _ = rows
+    assert zero < first.index('─') < first.index('●')
+    assert second.index('─') < zero < second.index('●')
+    assert third.rindex('─') < zero
+
+
+def test_the_table_of_effects_keeps_to_narrow_terminals(shell, tmp_path, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '40')
+    output = shell('mask', 'effects', write_mask(tmp_path, FULL))[1]
+    assert max(map(len, output.splitlines())) <= 40
+    assert '2.1  □   -1.00  -1.50 to -0.50    hurts' in output
+
+
+def test_effects_that_may_be_chance_say_so_first(shell, tmp_path):
+    path = write_mask(tmp_path, dict(FULL, tells_apart=False))
+    output = shell('mask', 'effects', path)[1]
+    assert output.startswith('40 trainings do not tell the blocks apart: what follows')
+    assert 'helps' not in output and 'hurts' not in output
+
+
+def test_show_draws_effects_and_dumps_none_of_them(shell, tmp_path):
+    path = write_mask(tmp_path, FULL, network='EANResNet-10')
+    status, output, _ = shell('mask', 'show', path)
+    assert status == 0
+    assert output.startswith('mask 10-00\n') and 'EANResNet-10' in output
+    assert output.count('+0.50 to +1.50') == 2 and 'judgements' not in output
+    assert output.endswith(shell('mask', 'effects', path)[1])
+
+
+def test_show_draws_the_mask_whose_effects_cannot_be_read(shell, tmp_path):
+    path = write_mask(tmp_path, dict(FULL, blocks='\x1b[2J'))
+    status, output, _ = shell('mask', 'show', path)
+    assert status == 0 and output.startswith('mask 10-00\n')
+    (line,) = [line for line in output.splitlines() if 'cannot be read' in line]
+    assert line.startswith(f'the effects in {path}') and '\x1b' not in output
+    fails(shell('mask', 'effects', path), "'blocks' is no list")
+
+
+def test_effects_of_other_blocks_than_the_masks_are_refused(shell, tmp_path):
+    path = write_mask(tmp_path, FULL, mask='10-0')
+    fails(
+        shell('mask', 'effects', path), 'of a network with other blocks than its mask'
+    )
+
+
+def test_a_work_dir_of_two_modules_shows_their_effects_once(shell, tmp_path):
+    neck = entry('+', module='neck', stages=(1,))
+    blocks = FULL['blocks'] + neck['blocks']
+    facts = dict(mask=dict(backbone='10-00', neck='1'))
+    effects = dict(FULL, blocks=blocks, recommended=facts)
+    write_mask(tmp_path, effects)
+    write_mask(tmp_path, effects, mask='1', name='neck')
+    status, output, _ = shell('mask', 'effects', tmp_path)
+    assert status == 0
+    assert output.startswith('Attention helps in block 1 of backbone stage 1 and neck')
+    rows = [line for line in output.splitlines() if '+0.50 to +1.50' in line]
+    assert [row[: row.index('  ')] for row in rows] == [
+        'backbone stage 1',
+        'neck stage 1',
+    ]
+    assert '■ recommended for neck' in output
+
+
+def test_a_file_whose_mask_is_not_the_recommended_one_says_so(shell, tmp_path):
+    output = shell('mask', 'effects', write_mask(tmp_path, FULL, mask='11-00'))[1]
+    assert output.endswith('mask_backbone.json is another one: 11-00\n')
+
+
+def test_a_terminal_of_few_letters_gets_ascii(root, tmp_path):
+    path = write_mask(tmp_path, FULL, network='réseau')
+    result = subprocess.run(
+        [sys.executable, '-m', 'ean_mm', 'mask', 'show', path],
+        cwd=root, capture_output=True, env=dict(PYTHONIOENCODING='ascii', COLUMNS='80')
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    output = result.stdout.decode('ascii')
+    assert 'stage 1  # .' in output and 'r?seau' in output
+    assert 'stage 1  block 1  #   +1.00' in output and '----o----' in output
 
 
 @pytest.mark.parametrize('name', TOOLS)

@@ -16,7 +16,7 @@ from torch import nn
 from ean_mm import EANError, Mask, RLController
 from ean_mm.search import MaskSearch, Reward, SearchSpace, SearchStorage
 from ean_mm.search.evaluation.base import Measurement
-from ean_mm.visualization import report_plots
+from ean_mm.visualization import progress_plot, report_plots
 from ean_mm.visualization.report import read_search, render_report
 
 
@@ -474,7 +474,7 @@ def test_the_trade_off_marks_the_mask_and_names_its_axes():
 def test_the_progress_has_the_mean_of_a_step_and_the_best_mask_until_then(tmp_path):
     steps = [[('01', 50.0, 50.0), ('00', 48.0, 52.0)], [('11', 60.0, 51.0)]]
     write_history(tmp_path, *steps)
-    figure = report_plots.draw_progress(read_search(tmp_path).records, 'mIoU')
+    figure = progress_plot.draw_progress(read_search(tmp_path).records, 'mIoU')
     reward, metric = figure.axes
     assert [list(line.get_ydata()) for line in reward.lines] == [
         [51, 51], [52, 52]]  # fmt: skip

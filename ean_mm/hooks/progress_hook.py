@@ -80,12 +80,14 @@ class RichProgressHook(Hook):
 
     def after_search_step(self, runner: Runner, record: Record) -> None:
         best = record['best']
+        # Without a budget it is no trained network's.
+        kind = '' if any('budget' in e for e in record['masks']) else 'supernet '
         reward = sum(entry['reward'] for entry in record['masks']) / len(
             record['masks']
         )
         self._update(
             record['step'] + (0 if record.get('policy_mode') else 1),
-            f'reward {reward:.2f}, best {best["reward"]:.2f} '
+            f'{kind}reward {reward:.2f}, best {best["reward"]:.2f} '
             f'{" ".join(best["mask"].values())}, known {record["known_share"]:.0%}',
         )
 

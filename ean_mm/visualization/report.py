@@ -1,11 +1,7 @@
 """One page about a mask search, from the files that the search leaves."""
 
-import base64
-import io
 import json
-import math
 import re
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -13,76 +9,36 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import matplotlib
-from matplotlib.figure import Figure
 
+from ean_mm.effects import StoredEffects
+from ean_mm.effects.words import judged_how
 from ean_mm.errors import EANError
 from ean_mm.mask import Mask
 from ean_mm.search import SearchStorage
+from ean_mm.visualization.progress_plot import draw_progress
+from ean_mm.visualization.report_effects import effects_section, read_effects
+from ean_mm.visualization.report_html import (
+    DRAWING,
+    STYLE,
+    clean,
+    figure_html,
+    section,
+    tiles_html,
+)
+from ean_mm.visualization.report_masks import DrawnMask, check_entry, count_masks
 from ean_mm.visualization.report_plots import (
     draw_masks,
     draw_probabilities,
-    draw_progress,
     draw_trade_off,
 )
+from ean_mm.visualization.report_table import mask_html, table_section
+from ean_mm.visualization.report_training import (
+    curves_section,
+    judging_html,
+    metric_label,
+)
 
-MASKS_IN_TABLE = 10
 BIT_STRING = re.compile(r'[01]+(-[01]+)*')
-
-# Text from files is no mathematics, and the same search gives the same page.
-DRAWING: Any = {'text.parse_math': False, 'svg.hashsalt': 'ean_mm', 'font.size': 10}
-
-STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; background: #f4f5f7; color: #2f3640;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1020px; margin: 0 auto; padding: 32px 20px 64px; }
-h1 { font-size: 28px; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 20px; margin: 0 0 12px; }
-section { background: white; border: 1px solid #e1e4e9; border-radius: 10px;
-  padding: 20px 24px; margin-top: 20px; }
-.status { margin: 0; color: #5b6472; }
-.running { color: #a8324a; font-weight: 600; }
-.mask { margin: 14px 0 0; }
-.mask code { font-size: 24px; letter-spacing: 1px; }
-.tiles { display: flex; flex-wrap: wrap; gap: 8px 40px; margin: 8px 0 20px; }
-.tiles div { margin: 0; }
-.tiles dt { color: #5b6472; font-size: 14px; }
-.tiles dd { margin: 0; font-size: 22px; font-weight: 600; }
-figure { margin: 0; overflow-x: auto; }
-img { display: block; width: 100%; height: auto; }
-figcaption { color: #5b6472; font-size: 14px; margin-top: 10px; max-width: 46em; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 15px; }
-th, td { padding: 6px 12px; text-align: right; white-space: nowrap;
-  border-bottom: 1px solid #e1e4e9; }
-th { color: #5b6472; font-weight: 500; }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
-tr.best td { background: #fbeef0; font-weight: 600; }
-code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-code i { font-style: normal; color: #9aa2ae; }
-code b { color: #d1495b; }
-.facts th, .facts td { text-align: left; vertical-align: top; white-space: normal;
-  overflow-wrap: anywhere; }
-.facts th { width: 13em; }
-"""
-
-
-@dataclass(frozen=True)
-class DrawnMask:
-    """A mask of the search, and how often it was drawn."""
-
-    masks: Dict[str, str]
-    """bits of each module, as ``'10-01'``"""
-    reward: float
-    metric: float
-    """the metric, in percent"""
-    num_connections: int
-    sparsity: float
-    """fraction of blocks without attention"""
-    cost: Optional[float]
-    """what attention adds to the plain network, in percent, if the reward counts it"""
-    first_step: int
-    times_drawn: int
 
 
 @dataclass(frozen=True)
@@ -109,6 +65,10 @@ class Search:
     """the searcher's settings"""
     seed: Any
     dates: Dict[str, str]
+    effects: Optional[StoredEffects] = None
+    """what attention in each block brings"""
+    effects_problem: str = ''
+    """why the effects cannot be shown"""
 
     @property
     def steps_done(self) -> int:
@@ -123,16 +83,31 @@ class Search:
     @property
     def metric(self) -> str:
         """Name of the metric."""
-        return _clean(
+        return clean(
             self.reward.get('metric') or self.found_by.get('metric') or 'metric'
         )
+
+    @property
+    def budgets(self) -> List[int]:
+        """Iterations that masks were trained for, ascending; none in a supernet."""
+        return sorted({mask.budget for mask in self.drawn if mask.budget is not None})
+
+    @property
+    def fully_judged(self) -> List[DrawnMask]:
+        """The masks that can be compared: of the largest budget, and not diverged."""
+        budget = self.budgets[-1] if self.budgets else None
+        return [
+            mask
+            for mask in self.drawn
+            if mask is self.best or (mask.budget == budget and not mask.diverged)
+        ]
 
     @property
     def cost(self) -> Optional[str]:
         """What to call the cost of the masks, None if they have none."""
         if any(mask.cost is None for mask in self.drawn):
             return None
-        return f'added {_clean(self.reward.get("cost") or "cost")}'
+        return f'added {clean(self.reward.get("cost") or "cost")}'
 
 
 def read_search(work_dir: Path) -> Search:
@@ -177,17 +152,17 @@ def read_search(work_dir: Path) -> Search:
         if name in stage_blocks and isinstance(facts, dict)
     }
     settings = _parse(fingerprint.get('searcher'))
-    drawn = _count(records, list(stage_blocks))
-    best = max(drawn, key=lambda mask: mask.reward)
-
+    drawn = count_masks(records, list(stage_blocks))
+    best = _best(drawn, records[-1])
     is_complete = records[-1].get('policy_mode') or _steps_done(records) >= (
         _number_of_steps(settings) or 0
     )
     files = _read_mask_files(work_dir, stage_blocks) if is_complete else {}
     finished = best.masks == {name: str(mask) for name, mask in files.items()}
     dates = {'last step written': _date(storage.history_path)}
-    found_by = {}
+    found_by, effects, problem = {}, None, ''
     if finished:
+        effects, problem = read_effects(files, stage_blocks)
         first = next(iter(files))
         found_by = _entry(files[first].info, 'found_by')
         space = {name: dict(mask.info) for name, mask in files.items()}
@@ -207,27 +182,33 @@ def read_search(work_dir: Path) -> Search:
         settings=settings,
         seed=found_by.get('seed', _entry(state, 'searcher').get('seed')),
         dates=dates,
+        effects=effects,
+        effects_problem=problem,
     )
 
 
 def render_report(search: Search) -> str:
     """Return the HTML page of a search: one file that loads nothing else."""
-    title = escape(f'Mask search {search.name}')
+    title, best = escape(f'Mask search {search.name}'), search.best
     with matplotlib.rc_context(DRAWING):
         sections = [
+            effects_section(search.effects, search.effects_problem),
             _best_section(search),
             _progress_section(search),
+            curves_section(search.drawn, best, _best_label(search)),
             _probabilities_section(search),
             _trade_off_section(search),
-            _table_section(search),
+            table_section(search.drawn, best, search.metric, search.cost),
             _facts_section(search),
         ]
-    body = '\n'.join(section for section in sections if section)
+    body = '\n'.join(part for part in sections if part)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n'
-        f'<h1>{title}</h1>\n{_status(search)}\n{body}\n</main>\n</body>\n</html>\n'
+        f'<h1>{title}</h1>\n{_status(search)}\n'
+        f'{judging_html(search.metric, search.budgets)}\n'
+        f'{body}\n</main>\n</body>\n</html>\n'
     )
 
 
@@ -249,14 +230,25 @@ def _status(search: Search) -> str:
 
 def _best_section(search: Search) -> str:
     best = search.best
-    tiles = {
-        'reward': f'{best.reward:.2f}',
-        search.metric: f'{best.metric:.2f} %',
-        'blocks with attention': f'{best.num_connections} of {search.num_blocks}',
-    }
+    how = judged_how([best.budget], search.metric)
+    tiles = [
+        ('reward', f'{best.reward:.2f}', how.partition(', ')[0]),
+        (search.metric, f'{best.metric:.2f} %', how),
+        ('blocks with attention', f'{best.num_connections} of {search.num_blocks}', ''),
+    ]
     if search.cost is not None:
-        tiles[search.cost] = f'{best.cost:.2f} %'
-    tiles['first drawn'] = f'step {best.first_step}'
+        tiles.append((search.cost, f'{best.cost:.2f} %', ''))
+    tiles.append(('first drawn', f'step {best.first_step}', ''))
+    highest = max(mask.reward for mask in search.fully_judged)
+    caption = (
+        'The residual blocks, from input to output. Each stage shares one attention '
+        'module, which is joined to the blocks whose bit is 1.'
+    )
+    if highest > best.reward:
+        caption += (
+            f' The highest reward is {highest:.2f}, of another mask: the searcher '
+            'weighs all measurements, as a single one may be luck.'
+        )
     figure = draw_masks(
         {
             name: Mask.parse(mask, search.stage_blocks[name])
@@ -264,32 +256,32 @@ def _best_section(search: Search) -> str:
         },
         {name: _attention(search, name) for name in best.masks},
     )
-    return _section(
-        'The chosen mask' if search.finished else 'The best mask so far',
-        f'<p class="mask">{_mask_html(best.masks)}</p>\n<dl class="tiles">'
-        + ''.join(
-            f'<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>'
-            for name, value in tiles.items()
-        )
-        + '</dl>\n'
-        + _figure_html(
-            figure,
-            'The mask drawn on the network',
-            'The residual blocks, from input to output. Each stage shares one '
-            'attention module, which is joined to the blocks whose bit is 1.',
-        ),
+    return section(
+        f'The {_best_label(search)}',
+        f'<p class="mask">{mask_html(best.masks)}</p>\n'
+        + tiles_html(tiles)
+        + figure_html(figure, 'The mask drawn on the network', caption),
     )
 
 
 def _progress_section(search: Search) -> str:
-    return _section(
+    caption = (
+        'Every mask that was drawn, the mean of each step, and the mask that had the '
+        f'best reward until then. Its {search.metric} need not be the highest: the '
+        f'reward also counts what attention costs. {_measured(search, search.budgets)}'
+    )
+    if len(search.budgets) > 1:
+        caption += ' Mean and best are of the longest training.'
+    return section(
         'Rewards',
-        _figure_html(
-            draw_progress(search.records, search.metric),
+        figure_html(
+            draw_progress(
+                search.records,
+                metric_label(search.metric, search.budgets),
+                'reward' if search.budgets else 'reward in the supernet',
+            ),
             f'Reward and {search.metric} over the steps of the search',
-            'Every mask that was drawn, the mean of each step, and the mask that had '
-            f'the best reward until then. Its {search.metric} need not be the highest: '
-            'the reward also counts what attention costs.',
+            caption,
         ),
     )
 
@@ -298,74 +290,60 @@ def _probabilities_section(search: Search) -> str:
     figure = draw_probabilities(search.records, search.stage_blocks)
     if figure is None:
         return ''
-    return _section(
+    return section(
         'Probability of each bit',
-        _figure_html(
+        figure_html(
             figure,
             'Probability of each bit over the steps of the search',
             'As the searcher reports it: its probability to give a block attention or, '
             'without a policy, the share of its masks so far that do. Blocks are '
-            'numbered within their stage, from 0.',
+            'numbered within their stage.',
         ),
     )
 
 
 def _trade_off_section(search: Search) -> str:
-    label = 'chosen mask' if search.finished else 'best mask so far'
+    masks = search.fully_judged
     if search.cost is None:
-        costs: List[Any] = [mask.num_connections for mask in search.drawn]
+        costs: List[Any] = [mask.num_connections for mask in masks]
         cost_label = f'blocks with attention (of {search.num_blocks})'
     else:
-        costs, cost_label = [mask.cost for mask in search.drawn], f'{search.cost}, %'
+        costs, cost_label = [mask.cost for mask in masks], f'{search.cost}, %'
+    metric = metric_label(search.metric, search.budgets[-1:])
+    which = 'with the longest training' if search.budgets[1:] else 'that were evaluated'
+    caption = (
+        f'The {len(masks)} masks {which}. A mask is on the Pareto front if '
+        f'no mask as far left, or further, has a higher {search.metric}. '
+        f'{_measured(search, search.budgets[-1:])}'
+    )
+    if len(masks) < len(search.drawn):
+        caption += (
+            f' {len(search.drawn) - len(masks)} masks, which diverged or were not '
+            'trained as long, are left out.'
+        )
     figure = draw_trade_off(
         costs,
-        [mask.metric for mask in search.drawn],
-        search.drawn.index(search.best),
+        [mask.metric for mask in masks],
+        masks.index(search.best),
         cost_label,
-        f'{search.metric}, %',
-        label,
+        f'{metric}, %',
+        _best_label(search),
     )
-    return _section(
+    return section(
         'Cost and gain',
-        _figure_html(
-            figure,
-            f'{search.metric} of each mask against its {cost_label}',
-            f'The {len(search.drawn)} masks that were evaluated. A mask is on the '
-            f'Pareto front if no mask as far left, or further, has a higher '
-            f'{search.metric}.',
+        figure_html(
+            figure, f'{search.metric} of each mask against its {cost_label}', caption
         ),
     )
 
 
-def _table_section(search: Search) -> str:
-    ranked = sorted(search.drawn, key=lambda mask: -mask.reward)[:MASKS_IN_TABLE]
-    columns = ['', 'mask', 'reward', f'{search.metric}, %', 'sparsity', 'first drawn',
-               'times drawn']  # fmt: skip
-    if search.cost is not None:
-        columns.insert(5, f'{search.cost}, %')
-    head = ''.join(f'<th>{escape(column)}</th>' for column in columns)
-    rows = []
-    for rank, mask in enumerate(ranked, 1):
-        cells = [
-            str(rank),
-            _mask_html(mask.masks),
-            f'{mask.reward:.2f}',
-            f'{mask.metric:.2f}',
-            f'{100 * mask.sparsity:.1f} %',
-            f'step {mask.first_step}',
-            str(mask.times_drawn),
-        ]
-        if search.cost is not None:
-            cells.insert(5, f'{mask.cost:.2f}')
-        kind = ' class="best"' if mask is search.best else ''
-        rows.append(f'<tr{kind}>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
-    count = {1: 'The only mask'}.get(len(ranked), f'The best {len(ranked)} masks')
-    return _section(
-        count,
-        f'<div class="scroll"><table>\n<tr>{head}</tr>\n'
-        + '\n'.join(rows)
-        + '\n</table></div>',
-    )
+def _measured(search: Search, budgets: List[int]) -> str:
+    """Say what the metric in a picture is of."""
+    return f'{search.metric} was measured {judged_how(budgets, search.metric)}.'
+
+
+def _best_label(search: Search) -> str:
+    return 'chosen mask' if search.finished else 'best mask so far'
 
 
 def _facts_section(search: Search) -> str:
@@ -373,7 +351,7 @@ def _facts_section(search: Search) -> str:
         f'<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>\n'
         for name, value in _facts(search)
     )
-    return _section('About the run', f'<table class="facts">\n{rows}</table>')
+    return section('About the run', f'<table class="facts">\n{rows}</table>')
 
 
 def _facts(search: Search) -> List[Tuple[str, str]]:
@@ -388,7 +366,7 @@ def _facts(search: Search) -> List[Tuple[str, str]]:
             f'stages of {"-".join(map(str, blocks))} blocks',
             kind and f'{kind} ({_listed(attention)})' if attention else kind,
         ]
-        facts.append((name, ', '.join(_clean(part) for part in parts if part)))
+        facts.append((name, ', '.join(clean(part) for part in parts if part)))
     found_by, settings = dict(search.found_by), dict(search.settings)
     searcher = found_by.pop('searcher', None)
     for key in ('settings', 'module', 'masks_evaluated', 'metric', 'seed'):
@@ -418,7 +396,7 @@ def _facts(search: Search) -> List[Tuple[str, str]]:
     facts += [(key.replace('_', ' '), value) for key, value in found_by.items()]
     facts += search.dates.items()
     return [
-        (_clean(key), _clean(value)) for key, value in facts if value not in (None, '')
+        (clean(key), clean(value)) for key, value in facts if value not in (None, '')
     ]
 
 
@@ -427,44 +405,16 @@ def _steps(search: Search) -> str:
     return f'{search.steps_done}{total}'
 
 
-def _section(title: str, content: str) -> str:
-    return f'<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>'
-
-
-def _figure_html(figure: Figure, description: str, caption: str) -> str:
-    file = io.BytesIO()
-    figure.savefig(file, format='svg', dpi=150, metadata=dict(Date=None))
-    data = base64.b64encode(file.getvalue()).decode()
-    # Not larger than drawn; a wide one scrolls before its text becomes too small.
-    width = 96 * figure.get_figwidth()
-    return (
-        f'<figure><img alt="{escape(description)}" '
-        f'style="max-width: {width:.0f}px; min-width: {0.7 * width:.0f}px" '
-        f'src="data:image/svg+xml;base64,{data}">\n'
-        f'<figcaption>{escape(caption)}</figcaption></figure>'
-    )
-
-
-def _mask_html(masks: Dict[str, str]) -> str:
-    """Write the bits with the connected blocks in colour, one line a module."""
-    lines = []
-    for name, bits in masks.items():
-        marked = re.sub('1+', r'<b>\g<0></b>', re.sub('0+', r'<i>\g<0></i>', bits))
-        prefix = f'{escape(_clean(name))} ' if len(masks) > 1 else ''
-        lines.append(f'{prefix}<code>{marked}</code>')
-    return '<br>'.join(lines)
-
-
 def _attention(search: Search, name: str) -> str:
     attention = _entry(search.space.get(name, {}), 'attention')
-    kind = _clean(attention.get('type', '')).replace('Attention', '')
-    return _clean(kind, 16) or 'attention'
+    kind = clean(attention.get('type', '')).replace('Attention', '')
+    return clean(kind, 16) or 'attention'
 
 
 def _check(records: List[Dict[str, Any]], path: Path) -> Dict[str, Tuple[int, ...]]:
     """Check that the records are of one search; return the blocks of its stages."""
     stage_blocks: Dict[str, Tuple[int, ...]] = {}
-    last_step = -1
+    last_step, trained = -1, None
     for number, record in enumerate(records, 1):
         try:
             step, entries = record['step'], record['masks']
@@ -472,11 +422,10 @@ def _check(records: List[Dict[str, Any]], path: Path) -> Dict[str, Tuple[int, ..
                 raise ValueError('its step is out of order or has no masks')
             last_step = step
             for entry in entries:
-                for key in ('metric', 'reward'):
-                    if not math.isfinite(entry[key]):
-                        raise ValueError(f'its {key} is not finite')
-                if not math.isfinite(entry.get('cost', 0)):
-                    raise ValueError('its cost is not finite')
+                check_entry(entry)
+                if trained not in (None, 'budget' in entry):
+                    raise ValueError('only some of its masks have a budget')
+                trained = 'budget' in entry
                 blocks = {name: _blocks(bits) for name, bits in entry['mask'].items()}
                 if not all(map(str.isprintable, blocks)):
                     raise ValueError('a module has no printable name')
@@ -499,31 +448,18 @@ def _blocks(bits: str) -> Tuple[int, ...]:
     return tuple(map(len, bits.split('-')))
 
 
-def _count(records: List[Dict[str, Any]], modules: List[str]) -> List[DrawnMask]:
-    """Return the distinct masks, in the order in which they were drawn."""
-    first: Dict[Tuple[str, ...], Tuple[int, Dict[str, Any]]] = {}
-    times: Counter = Counter()
-    for record in records:
-        for entry in record['masks']:
-            key = tuple(entry['mask'][name] for name in modules)
-            first.setdefault(key, (record['step'], entry))
-            times[key] += 1
-    drawn = []
-    for key, (step, entry) in first.items():
-        bits = ''.join(key).replace('-', '')
-        drawn.append(
-            DrawnMask(
-                masks=dict(zip(modules, key)),
-                reward=entry['reward'],
-                metric=entry['metric'],
-                num_connections=bits.count('1'),
-                sparsity=bits.count('0') / len(bits),
-                cost=entry.get('cost'),
-                first_step=step,
-                times_drawn=times[key],
-            )
-        )
-    return drawn
+def _best(drawn: List[DrawnMask], record: Dict[str, Any]) -> DrawnMask:
+    """Return the mask that the last record calls the best.
+
+    It need not be the one with the best reward, which counts where nothing is said.
+    """
+    told = _entry(record, 'best').get('mask')
+    for mask in drawn:
+        if mask.masks == told:
+            return mask
+    return max(
+        drawn, key=lambda mask: (not mask.diverged, mask.budget or 0, mask.reward)
+    )
 
 
 def _steps_done(records: List[Dict[str, Any]]) -> int:
@@ -580,12 +516,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return 'on' if value else 'off'
     return f'{value:g}' if isinstance(value, float) else str(value)
-
-
-def _clean(value: Any, limit: int = 400) -> str:
-    """Text of a file's value, on one line and not endless."""
-    text = ''.join(char if char.isprintable() else ' ' for char in str(value))
-    return text if len(text) <= limit else f'{text[: limit - 3]}...'
 
 
 def _date(path: Path) -> str:

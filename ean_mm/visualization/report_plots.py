@@ -15,64 +15,6 @@ BLOCKS_PER_ROW = 20
 UNKNOWN = '#8d96a3'
 
 
-def draw_progress(records: Sequence[Dict[str, Any]], metric: str = 'metric') -> Figure:
-    """Draw the rewards and metrics of a search over its steps.
-
-    Args:
-        records: The search's history, one record a step.
-        metric: Name of the metric.
-
-    Returns:
-        A figure with the reward above the metric. In both, "best so far" is the mask
-        with the best reward until then, whose metric need not be the highest.
-    """
-    steps = [record['step'] for record in records]
-    best = _best_so_far(records)
-    # A line of one point would not be seen.
-    marker = 'o' if len(records) == 1 else ''
-    figure = Figure(figsize=(10, 5.8), layout='constrained')
-    axes = figure.subplots(2, 1, sharex=True)
-    for ax, key, label in zip(axes, ('reward', 'metric'), ('reward', f'{metric}, %')):
-        ax.scatter(
-            [record['step'] for record in records for _ in record['masks']],
-            [entry[key] for record in records for entry in record['masks']],
-            s=9,
-            color=PLAIN,
-            label='masks drawn',
-            rasterized=len(records) > 200,  # for a page of some 100 kB
-        )
-        ax.plot(
-            steps,
-            [np.mean([entry[key] for entry in record['masks']]) for record in records],
-            color=INK,
-            lw=1,
-            marker=marker,
-            label="mean of the step's masks",
-        )
-        ax.plot(
-            steps,
-            [entry[key] for entry in best],
-            color=PLUGGED,
-            lw=2,
-            marker=marker,
-            drawstyle='steps-post',
-            label='mask with the best reward so far',
-        )
-        _tidy(ax, ylabel=label)
-        room = max(0.5, 0.01 * (steps[-1] - steps[0]))
-        ax.set_xlim(steps[0] - room, steps[-1] + room)
-    axes[-1].set_xlabel('step of the search')
-    axes[-1].xaxis.set_major_locator(_whole_numbers())
-    figure.legend(
-        *axes[0].get_legend_handles_labels(),
-        loc='outside upper center',
-        ncols=3,
-        frameon=False,
-        markerscale=1.5,
-    )
-    return figure
-
-
 def draw_probabilities(
     records: Sequence[Dict[str, Any]], stage_blocks: Mapping[str, Sequence[int]]
 ) -> Optional[Figure]:
@@ -124,7 +66,7 @@ def draw_probabilities(
             ax.set_title(name, loc='left', fontsize=10, color=INK)
         start = end
     axes[-1].set_xlabel('step of the search')
-    axes[-1].xaxis.set_major_locator(_whole_numbers())
+    axes[-1].xaxis.set_major_locator(whole_numbers())
     figure.colorbar(
         image,
         ax=list(axes),
@@ -198,10 +140,10 @@ def draw_trade_off(
         zorder=3,
         label=label,
     )
-    _tidy(ax, ylabel=metric_label)
+    tidy(ax, ylabel=metric_label)
     ax.set_xlabel(cost_label)
     if all(float(cost).is_integer() for cost in costs):
-        ax.xaxis.set_major_locator(_whole_numbers())
+        ax.xaxis.set_major_locator(whole_numbers())
     ax.margins(x=0.06, y=0.1)
     figure.legend(loc='outside upper center', ncols=3, frameon=False)
     return figure
@@ -249,20 +191,11 @@ def _has_probabilities(record: Mapping[str, Any], num_bits: int) -> bool:
     )
 
 
-def _best_so_far(records: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
-    """For each step the entry with the best reward until then; of equals the first."""
-    best: List[Dict[str, Any]] = []
-    for record in records:
-        entries = best[-1:] + record['masks']
-        best.append(max(entries, key=lambda entry: entry['reward']))
-    return best
-
-
 def _label_blocks(ax: Axes, stage_blocks: Sequence[int]) -> None:
     """Number the blocks within their stages, the first on top, and part the stages."""
     total = sum(stage_blocks)
     ends = np.cumsum(stage_blocks)
-    numbers = [block for blocks in stage_blocks for block in range(blocks)]
+    numbers = [block for blocks in stage_blocks for block in range(1, blocks + 1)]
     shown = range(0, total, -(-total // 64))
     ax.set_yticks(shown, [str(numbers[index]) for index in shown], fontsize=8)
     ax.set_ylim(total - 0.5, -0.5)
@@ -304,11 +237,13 @@ def _renumber_stages(ax: Axes, first: int) -> None:
         text.set_text(f'stage {number}')
 
 
-def _whole_numbers() -> MaxNLocator:
+def whole_numbers() -> MaxNLocator:
+    """Return a locator of few ticks, all at whole numbers."""
     return MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
 
 
-def _tidy(ax: Axes, ylabel: str) -> None:
+def tidy(ax: Axes, ylabel: str) -> None:
+    """Name the values of axes and take away what only frames them."""
     ax.set_ylabel(ylabel)
     ax.spines[['top', 'right']].set_visible(False)
     ax.grid(axis='y', color=PLAIN, lw=0.5, alpha=0.6)

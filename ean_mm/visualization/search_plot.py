@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from ean_mm.effects.words import judged_how
 from ean_mm.mask import Mask
 from ean_mm.visualization.mask_plot import INK, PLAIN, PLUGGED, draw_mask
 
@@ -24,7 +25,9 @@ def draw_search(records: List[Dict[str, Any]], mask: Mask, attention: str) -> Fi
         A figure to save.
     """
     steps = [record['step'] for record in records for _ in record['masks']]
-    rewards = [entry['reward'] for record in records for entry in record['masks']]
+    entries = [entry for record in records for entry in record['masks']]
+    rewards = [entry['reward'] for entry in entries]
+    how = judged_how([entry.get('budget') for entry in entries], 'accuracy')
     figure = Figure(figsize=(10, 7), layout='constrained')
     axes = figure.subplot_mosaic(
         [['mask', 'mask'], ['reward', 'policy']], height_ratios=[1, 1.6]
@@ -55,7 +58,7 @@ def draw_search(records: List[Dict[str, Any]], mask: Mask, attention: str) -> Fi
     axes['reward'].set(
         xlabel='step',
         ylabel='reward',
-        title='Rewards',
+        title=f'Rewards {how}'.replace(', not', ',\nnot'),
         ylim=(low - margin, high + margin),
     )
     axes['reward'].legend(frameon=False, loc='lower right')
@@ -96,5 +99,5 @@ def _block_names(mask: Mask) -> List[str]:
     return [
         f'{stage}.{block}'
         for stage, blocks in enumerate(mask.stage_blocks, 1)
-        for block in range(blocks)
+        for block in range(1, blocks + 1)
     ]

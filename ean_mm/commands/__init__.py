@@ -1,0 +1,1 @@
+"""The commands of ``python -m ean_mm``, one file each."""
