@@ -37,8 +37,10 @@ class SurrogateSearcher(BaseSearcher):
         num_steps: Steps of the search.
         masks_per_step: Masks asked for in a step, before any of them is told.
         acquisition: ``'thompson'`` or ``'ei'``.
-        initial: Masks in the design; by default as many as there are bits and one, at
-            most half of all judgements. It is rounded up to whole steps.
+        initial: Masks in the design; by default half of all judgements, at most two
+            more than twice as many as there are bits. It is rounded up to whole steps.
+            The more, the narrower the intervals of the blocks' effects.
+        extremes: Whether no block and all blocks are in the design.
 
     Raises:
         ValueError: Unknown acquisition, or a number that is not above 0.
@@ -66,7 +68,7 @@ class SurrogateSearcher(BaseSearcher):
                 f'acquisition {acquisition!r} is unknown; use {", ".join(ACQUISITIONS)}'
             )
         if initial is None:
-            initial = max(min(num_bits + 1, num_steps * masks_per_step // 2), 1)
+            initial = max(min(2 * num_bits + 2, num_steps * masks_per_step // 2), 1)
         if initial < 1:
             raise EANError(f'initial={initial} must be above 0')
         self.acquisition = acquisition
