@@ -73,7 +73,9 @@ class Effects:
     trainings_to_halve: Optional[int]
     """further judgements that would halve the intervals; None if there were too many"""
     tells_apart: bool
-    """whether the judgements tell blocks with an effect from those without"""
+    """whether the judgements tell blocks with an effect from those without: for one at
+    least, an interval excludes 0 that is wide enough for as many blocks as there are
+    (Bonferroni), and the model foretells something"""
 
     def to_dict(self) -> Dict[str, Any]:
         """Return all of it as JSON can hold it."""

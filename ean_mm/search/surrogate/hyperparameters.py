@@ -1,10 +1,12 @@
 """The hyperparameters of the kernel, from what was judged."""
 
+import warnings
 from functools import partial
 from typing import Any, List, Optional, Tuple
 
 import numpy as np
 from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from ean_mm.search.surrogate.kernel import MaskKernel
@@ -65,7 +67,10 @@ def fit_kernels(
         return [kernel]
     regressor = GaussianProcessRegressor(
         kernel, alpha=1e-8, optimizer=partial(_most_probable, centres, widths)
-    ).fit(inputs, targets)
+    )
+    with warnings.catch_warnings():  # at a bound; the prior has its say there
+        warnings.simplefilter('ignore', ConvergenceWarning)
+        regressor.fit(inputs, targets)
     best = regressor.kernel_
     bounds = best.bounds
 
