@@ -165,8 +165,8 @@ class MaskModel:
         probable ones trust short trainings that mislead.
         """
         shares = []
-        for model in self.mixture():
-            kernel, noise = model.kernel, np.atleast_1d(model.kernel.noise)
+        for kernel in self._others or [self.kernel]:
+            noise = np.atleast_1d(kernel.noise)
             signal = kernel.singles + kernel.pairs + kernel.rest
             shared = np.full(len(noise), kernel.correlation)
             shared[-1] = 1.0
