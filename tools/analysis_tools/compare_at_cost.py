@@ -20,12 +20,11 @@ import glob
 import json
 import statistics
 import time
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
-from compare_searchers import _bits, _standard_error
 from matplotlib.figure import Figure
 
 from ean_mm.errors import EANError
@@ -129,6 +128,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--column', default='accuracy', help='of the tables, in percent'
     )
+    parser.add_argument(
+        '--problems', nargs='*', help='only problems whose names contain one of these'
+    )
     parser.add_argument('--noise', type=float, default=0.28, help='in percent')
     parser.add_argument(
         '--searchers', nargs='+', default=list(SEARCHERS), choices=SEARCHERS
@@ -207,7 +209,7 @@ def by_controller(training: SimulatedTraining, trainings: int, seed: int) -> Bit
     return measured_best(told)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _by_supernet(training: SimulatedTraining, seed: int) -> List[Bits]:
     """Return masks in the order of a supernet's rewards, the best first."""
     supernet = SimulatedTraining(
@@ -282,18 +284,28 @@ def _problems(args: argparse.Namespace) -> Dict[str, Callable[[int], Any]]:
                     table, seed=seed, noise=args.noise
                 )
     problems['16 bits'] = simulated(16, 0.3, 0.95)
-    return problems
+    wanted = args.problems or ['']
+    return {
+        name: build
+        for name, build in problems.items()
+        if any(part in name for part in wanted)
+    }
 
 
 def run(args: argparse.Namespace) -> List[Result]:
     """Run every searcher on every problem, those in the output file excepted."""
     results: List[Result] = []
     if args.out and Path(args.out).exists():
-        results = json.loads(Path(args.out).read_text())
+        try:
+            results = json.loads(Path(args.out).read_text())
+        except ValueError as error:
+            raise EANError(
+                f'{args.out} is not a result of this tool; remove it'
+            ) from error
     done = {(r['problem'], r['searcher'], r['trainings']) for r in results}
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     for problem, build in _problems(args).items():
-        build = lru_cache(maxsize=None)(build)
+        build = cache(build)
         for searcher in args.searchers:
             if 'and 20' in searcher and problem not in SHORT_TRAININGS:
                 continue
@@ -395,6 +407,16 @@ def draw(results: List[Result]) -> Figure:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside right center', frameon=False)
     return figure
+
+
+def _bits(mask: str) -> Bits:
+    return tuple(int(char) for char in mask if char in '01')
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return float('nan')
+    return statistics.stdev(values) / len(values) ** 0.5
 
 
 def main() -> None:
