@@ -53,6 +53,7 @@ class SimulatedReward:
             raise EANError(f'reach={reach} must be from 1 to {MAX_REACH}')
         self.num_bits = num_bits
         self.reach = min(reach, max(num_bits - 1, 1))
+        self.spread = spread
         self.mean_accuracy = mean_accuracy
         self.sparsity_weight = sparsity_weight
 
@@ -108,6 +109,68 @@ class SimulatedReward:
     def best_reward(self) -> float:
         """The reward of the best mask."""
         return self(self.best_mask)
+
+
+class SimulatedTraining:
+    """Trains masks whose true accuracy is known: measurements with noise.
+
+    At a share t of the full training the accuracy of a mask is
+
+        mean + rho(t) (truth - mean) + sqrt(1 - rho(t)^2) own + noise t^(-growth) e
+
+    where ``own`` are the accuracies of another simulated problem of the same spread,
+    what short trainings favour, and e is normal, drawn anew for each mask and share.
+    With the time that is missing, the correlation rho falls as
+    fidelity^((1 / t - 1) / 4): it is the fidelity at a fifth, and 1 at the end.
+
+    Args:
+        truth: The true accuracy; it has ``num_bits``, ``spread`` and ``mean_accuracy``.
+        seed: Seed of the noise and of what short trainings favour.
+        noise: Standard deviation of a full training's accuracy, in percent.
+        fidelity: Correlation of the accuracy after a fifth of the training, without
+            noise, with the truth.
+        growth: How the noise grows as trainings get shorter.
+
+    Raises:
+        ValueError: The fidelity is no number above 0 and up to 1.
+    """
+
+    def __init__(
+        self,
+        truth: Any,
+        *,
+        seed: int = 0,
+        noise: float = 0.28,
+        fidelity: float = 1.0,
+        growth: float = 0.15,
+    ) -> None:
+        if not 0 < fidelity <= 1:
+            raise EANError(f'fidelity={fidelity} must be above 0 and at most 1')
+        self.truth = truth
+        self.num_bits = truth.num_bits
+        self.seed = seed
+        self.noise = noise
+        self.fidelity = fidelity
+        self.growth = growth
+        self._own = SimulatedReward(
+            truth.num_bits,
+            seed=seed + 1_000_003,
+            spread=truth.spread,
+            mean_accuracy=0.0,
+        )
+
+    def correlation(self, share: float) -> float:
+        """Return the correlation of a share of the training with the truth."""
+        return float(self.fidelity ** ((1 / share - 1) / 4))
+
+    def __call__(self, mask: Sequence[int], share: float = 1.0) -> float:
+        """Return the measured accuracy of a mask after a share of the training."""
+        mean, rho = self.truth.mean_accuracy, self.correlation(share)
+        value = mean + rho * (self.truth.accuracy(mask) - mean)
+        if rho < 1:
+            value += (1 - rho**2) ** 0.5 * self._own.accuracy(mask)
+        random = np.random.default_rng([self.seed, round(share * 10_000), *mask])
+        return value + self.noise * share**-self.growth * random.standard_normal()
 
 
 def _share(share: float, terms: Any) -> float:

@@ -1,6 +1,6 @@
 """Search by a model of all masks."""
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from ean_mm.search.surrogate.design import balanced_design
 from ean_mm.search.surrogate.maximize import best_mask
 from ean_mm.search.surrogate.model import Function, MaskModel
 
-ACQUISITIONS = ('thompson', 'ei')
+ACQUISITIONS = ('ei', 'thompson')
 MIN_JUDGEMENTS = 4
 """before so many, the best reward told is all that is known"""
 
@@ -26,19 +26,27 @@ class SurrogateSearcher(BaseSearcher):
 
     For judgements that are few, dear and noisy, as those of masks that are trained. It
     starts with a balanced design, no block and all blocks among it, and then asks in
-    each step for the masks that are best in functions drawn from the model (Thompson
-    sampling), or of highest expected improvement; no mask is asked for twice. It
-    recommends the mask of the highest expected reward, which need not have been judged
-    before the search ends, and not the luckiest measurement.
+    each step for the masks of the highest expected improvement, each as if those before
+    it had turned out as expected. No mask is asked for twice. It recommends the mask of
+    the highest expected reward, which need not have been judged before the search ends,
+    and not the luckiest measurement.
+
+    Where there are several budgets, the design is judged at the lowest one and the best
+    of its masks above it, which shows how well short trainings foretell long ones. From
+    then on a mask that is asked for gets, of the budgets above those that it had, the
+    one that surely says most for its cost.
 
     Args:
         num_bits: Number L of bits in a mask.
         seed: Seed of every draw.
         num_steps: Steps of the search.
         masks_per_step: Masks asked for in a step, before any of them is told.
-        acquisition: ``'thompson'`` or ``'ei'``.
-        initial: Masks in the design; by default as many as there are bits and one, at
-            most half of all judgements. It is rounded up to whole steps.
+        acquisition: ``'ei'``, expected improvement, or ``'thompson'``, Thompson
+            sampling, which draws functions from the model.
+        initial: Masks in the design, rounded up to whole steps; by default two fifths
+            of all judgements, at most two more than twice as many as there are bits.
+            The more, the narrower the intervals of the blocks' effects.
+        extremes: Whether no block and all blocks are in the design.
 
     Raises:
         ValueError: Unknown acquisition, or a number that is not above 0.
@@ -54,7 +62,7 @@ class SurrogateSearcher(BaseSearcher):
         seed: int = 0,
         num_steps: int = 10,
         masks_per_step: int = 4,
-        acquisition: str = 'thompson',
+        acquisition: str = 'ei',
         initial: Optional[int] = None,
         extremes: bool = True,
     ) -> None:
@@ -66,7 +74,8 @@ class SurrogateSearcher(BaseSearcher):
                 f'acquisition {acquisition!r} is unknown; use {", ".join(ACQUISITIONS)}'
             )
         if initial is None:
-            initial = max(min(num_bits + 1, num_steps * masks_per_step // 2), 1)
+            total = num_steps * masks_per_step
+            initial = max(min(2 * num_bits + 2, total * 2 // 5), 1)
         if initial < 1:
             raise EANError(f'initial={initial} must be above 0')
         self.acquisition = acquisition
@@ -110,23 +119,42 @@ class SurrogateSearcher(BaseSearcher):
         assert model is not None
         full = self.budgets[-1]
         known = {request.bits for request in self.judged if request.budget == full}
-        requests = []
+        requests: List[Request] = []
         for _ in range(self.masks_per_step):
             function = (
                 model.draw(rng)
                 if self.acquisition == 'thompson'
                 else self._improvement(model)
             )
-            mask = best_mask(
-                function, self.num_bits, rng, known=known, starts=self._best_known()
-            )
+            if len(known) < self.masks_per_step:
+                # how budgets compare shows in masks that were judged at both
+                mask = self._best_judged(function, known)
+            else:
+                mask = best_mask(
+                    function, self.num_bits, rng, known=known, starts=self._best_known()
+                )
             if mask is None:  # all were judged
                 mask = tuple(rng.integers(2, size=self.num_bits).tolist())
             known.add(mask)
-            requests.append(Request(mask, full))
+            requests.append(Request(mask, self._budget(mask, model)))
             if self.acquisition == 'ei':
                 model = model.extended([mask])
         return requests
+
+    def _best_judged(self, function: Function, known: Set[Bits]) -> Optional[Bits]:
+        masks = [each.bits for each in self.judged if each.bits not in known]
+        return masks[int(function(masks).argmax())] if masks else None
+
+    def _budget(self, mask: Bits, model: MaskModel) -> Optional[int]:
+        """Return the budget, above those that a mask had, that says most for its cost.
+
+        Once a mask is promising again after a short training, it is trained longer.
+        """
+        levels = range(len(self.budgets))
+        had = [i for i in levels if Request(mask, self.budgets[i]) in self.judged]
+        above = min(max(had, default=-1) + 1, levels[-1])
+        worth = model.information() / [budget or 1 for budget in self.budgets]
+        return self.budgets[above + int(worth[above:].argmax())]
 
     def _improvement(self, model: MaskModel) -> Function:
         """Return the expected improvement over the best expected judged mask."""

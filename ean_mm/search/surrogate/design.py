@@ -1,69 +1,72 @@
 """The masks to begin with."""
 
-from typing import List
+from typing import Any, List
 
 import numpy as np
 
 from ean_mm.search.space import Bits
 
+RESTARTS = 4
+BALANCE = 3
+"""how much more balanced blocks count than balanced pairs"""
+
 
 def balanced_design(
     num_masks: int, num_bits: int, rng: np.random.Generator, *, extremes: bool = True
 ) -> List[Bits]:
-    """Choose masks that tell blocks, and nearly all pairs of blocks, apart.
+    """Choose masks that tell blocks apart.
 
-    Each mask is followed by its opposite. So every block is in half of the masks, and
-    no pair of blocks can be taken for the effect of a single one (a folded-over
-    design). In the first half of each couple, bits are flipped as long as that makes
-    the two states of two blocks more independent of each other.
+    Each block is in half of the masks, and each pair of blocks in as nearly equally
+    many with both, with either and with none of them as there are masks for. Bits of
+    random masks are flipped as long as that improves the balance: a search for a
+    supersaturated or orthogonal array, by the fourth powers of the products of columns
+    of spins, as one pair confused a lot is worse than many a little.
 
     Args:
         num_masks: Number of masks.
         num_bits: Number L of bits in a mask.
         rng: Random numbers.
-        extremes: Whether the first couple is no block and all blocks.
+        extremes: Whether the first two are no block and all blocks.
 
     Returns:
         Distinct masks, as long as there are any.
     """
     num_masks = min(num_masks, 2**num_bits)
-    couples = -(-num_masks // 2)
-    best = min(
-        (_couples(couples, num_bits, rng, extremes) for _ in range(8)), key=_confusion
-    )
+    designs = [_improved(num_masks, num_bits, rng, extremes) for _ in range(RESTARTS)]
     masks: List[Bits] = []
-    for spins in best:
+    for spins in min(designs, key=_confusion)[:, :-1]:
         bits = tuple(((spins + 1) // 2).tolist())
         while bits in masks:
             bits = tuple(rng.integers(2, size=num_bits).tolist())
-        masks += [bits, tuple(1 - bit for bit in bits)]
-    return masks[:num_masks]
+        masks.append(bits)
+    return masks
 
 
-def _confusion(spins: np.ndarray) -> float:
-    """Sum over pairs of blocks of their products' fourth powers.
-
-    A high power, as one pair confused a lot is worse than many a little.
-    """
+def _confusion(spins: Any) -> float:
     return float((np.triu(spins.T @ spins, 1) ** 4).sum())
 
 
-def _couples(
-    num_rows: int, num_bits: int, rng: np.random.Generator, extremes: bool
-) -> np.ndarray:
-    spins = 2 * rng.integers(2, size=(num_rows, num_bits)) - 1
-    if extremes:
-        spins[0] = -1
+def _improved(
+    num_masks: int, num_bits: int, rng: np.random.Generator, extremes: bool
+) -> Any:
+    """Return spins (N, L + 1) that no flip improves, the last column being constant.
+
+    The product with the constant column is the balance of a block.
+    """
+    random = 2 * rng.integers(2, size=(num_masks, num_bits)) - 1
+    spins = np.hstack([random, np.full((num_masks, 1), BALANCE)])
+    fixed = min(2, num_masks) if extremes else 0
+    spins[:fixed, :num_bits] = np.array([[-1], [1]])[:fixed]
     improved = True
     while improved:
         improved = False
-        for row in rng.permutation(np.arange(int(extremes), num_rows)):
+        for row in rng.permutation(np.arange(fixed, num_masks)):
             for bit in rng.permutation(num_bits):
-                # flipping s changes the product p with another column by -2 s s'
-                others = np.delete(np.arange(num_bits), bit)
-                products = spins[:, bit] @ spins[:, others]
-                change = -2 * spins[row, bit] * spins[row, others]
-                if ((products + change) ** 4 - products**4).sum() < 0:
+                # flipping s changes the product with another column by -2 s s'
+                products = spins[:, bit] @ spins
+                changed = products - 2 * spins[row, bit] * spins[row]
+                change = changed**4 - products**4
+                if change.sum() - change[bit] < 0:
                     spins[row, bit] *= -1
                     improved = True
     return spins

@@ -1,24 +1,17 @@
 """What is known of all masks, from the ones that were judged."""
 
-from functools import partial
+from copy import copy
 from typing import Any, Callable, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
-from sklearn.gaussian_process import GaussianProcessRegressor
 
 from ean_mm.search.history import Judgement
-from ean_mm.search.surrogate.kernel import MaskKernel
+from ean_mm.search.surrogate.hyperparameters import fit_kernels
 from ean_mm.search.surrogate.prior import prior_draw, spins_of
 
 Function = Callable[[Any], Any]
 
-PRIOR = dict(singles=(0.6, 1.0), pairs=(0.2, 1.0), rest=(0.1, 1.0))
-NOISE = (0.2, 1.0)
-CORRELATION = (0.7, 0.5)
-KNOWN_NOISE = 0.25
-"""deviation of the noise's logarithm if it was told"""
 OUTLIER = 10.0
 """values are clipped that are so many standard deviations below the median"""
 
@@ -27,11 +20,10 @@ class MaskModel:
     """A Gaussian process over masks, at the full budget and below.
 
     The values of each budget are standardised by themselves, as level and scale differ.
-    The hyperparameters of :class:`~ean_mm.search.surrogate.kernel.MaskKernel` are those
-    of the highest posterior density: the marginal likelihood times a wide log-normal
-    prior, without which the likelihood of a dozen values often is highest where there
-    is no noise, or nothing else. Nothing is drawn: the same judgements give the same
-    model.
+    The hyperparameters of :class:`~ean_mm.search.surrogate.kernel.MaskKernel` are the
+    most probable ones; see
+    :func:`~ean_mm.search.surrogate.hyperparameters.fit_kernels`. Nothing is drawn: the
+    same judgements give the same model.
 
     Args:
         num_bits: Number L of bits in a mask.
@@ -86,7 +78,12 @@ class MaskModel:
         self.means, self.scales = means, scales
         self.inputs = np.hstack([spins_of(masks), levels[:, None]])  # (N, L + 1)
         self.targets = (values - means[levels]) / scales[levels]  # (N,)
-        self.kernel = self._fit_kernel()
+        noise = None
+        if self.known_noise is not None:
+            noise = (self.known_noise / scales[full]) ** 2
+        self.kernel, *self._others = fit_kernels(
+            self.inputs, self.targets, full + 1, noise
+        )
         self._condition()
         return self
 
@@ -116,34 +113,6 @@ class MaskModel:
             [each.diverged for each in known],
         )
 
-    def _fit_kernel(self) -> MaskKernel:
-        num_levels = len(self.budgets)
-        noise = [NOISE] * num_levels
-        if self.known_noise is not None:
-            scaled = (max(self.known_noise, 1e-6) / self.scales[-1]) ** 2
-            noise[-1] = (float(np.clip(scaled, 1e-4, 10.0)), KNOWN_NOISE)
-        prior = [NOISE, PRIOR['pairs'], PRIOR['rest'], PRIOR['singles']]
-        prior[:1] = noise
-        if num_levels > 1:
-            prior.insert(0, CORRELATION)
-        centres = np.log([centre for centre, _ in prior])
-        widths = np.array([width for _, width in prior])
-        variances = tuple(centre for centre, _ in noise)
-        kernel = MaskKernel(
-            singles=PRIOR['singles'][0],
-            pairs=PRIOR['pairs'][0],
-            rest=PRIOR['rest'][0],
-            correlation=CORRELATION[0] if num_levels > 1 else 1.0,
-            noise=variances if num_levels > 1 else variances[0],
-            length=max(self.num_bits / 3, 1.0),
-        )
-        if len(self.targets) < 3:
-            return kernel
-        regressor = GaussianProcessRegressor(
-            kernel, alpha=1e-8, optimizer=partial(_most_probable, centres, widths)
-        )
-        return regressor.fit(self.inputs, self.targets).kernel_
-
     def _condition(self) -> None:
         """Factorise the covariance of the values."""
         self.factor = cholesky(
@@ -156,14 +125,25 @@ class MaskModel:
 
         The hyperparameters and the expected values stay, the deviations shrink.
         """
-        other = MaskModel(self.num_bits, self.budgets, self.known_noise)
-        other.means, other.scales, other.kernel = self.means, self.scales, self.kernel
         rows = self._rows(masks)
-        other.inputs = np.vstack([self.inputs, rows])
         expected = self.kernel(rows, self.inputs) @ self.weights
+        other = copy(self)
+        other.inputs = np.vstack([self.inputs, rows])
         other.targets = np.append(self.targets, expected)
         other._condition()
         return other
+
+    def mixture(self) -> List['MaskModel']:
+        """Return models with other hyperparameters, as likely as these differ.
+
+        What they say together does not take the hyperparameters for known.
+        """
+        models = []
+        for kernel in self._others or [self.kernel]:
+            models.append(copy(self))
+            models[-1].kernel = kernel
+            models[-1]._condition()
+        return models
 
     def _rows(self, masks: Any) -> Any:
         spins = spins_of(masks)
@@ -174,6 +154,26 @@ class MaskModel:
         """Standard deviation of a value at the full budget."""
         variance = np.atleast_1d(self.kernel.noise)[-1]
         return float(np.sqrt(variance) * self.scales[-1])
+
+    def information(self) -> Any:
+        """Return what a judgement at each budget surely says of a mask at the full one.
+
+        It is r^2 / (1 - r^2) for the correlation r of the two, in relation to that of
+        the full budget, where it is signal to noise; it grows in proportion to the
+        judgements. As of hyperparameters that few judgements leave open only the worst
+        is sure, it is the least of those of :meth:`mixture`: measured, the most
+        probable ones trust short trainings that mislead.
+        """
+        shares = []
+        for kernel in self._others or [self.kernel]:
+            noise = np.atleast_1d(kernel.noise)
+            signal = kernel.singles + kernel.pairs + kernel.rest
+            shared = np.full(len(noise), kernel.correlation)
+            shared[-1] = 1.0
+            squared = shared**2 * signal / (signal + noise)
+            worth = squared / (1 - squared)
+            shares.append(worth / worth[-1])
+        return np.min(shares, axis=0)
 
     def mean(self, masks: Any) -> Any:
         """Return the expected values of masks (N, L) at the full budget, (N,)."""
@@ -296,17 +296,3 @@ def _filled(scales: Any) -> Any:
         min(known, key=lambda other: abs(other - level)) for level in range(len(scales))
     ]
     return scales[nearest]
-
-
-def _most_probable(
-    centres: Any, widths: Any, objective: Any, start: Any, bounds: Any
-) -> Tuple[Any, float]:
-    """Maximise the likelihood times the prior, from the prior's centre."""
-
-    def penalised(theta: Any) -> Tuple[float, Any]:
-        value, gradient = objective(theta, eval_gradient=True)
-        away = (theta - centres) / widths
-        return value + away @ away / 2, gradient + away / widths
-
-    result = minimize(penalised, start, jac=True, bounds=bounds, method='L-BFGS-B')
-    return result.x, result.fun
