@@ -1,7 +1,7 @@
 _base_ = ['retinanet_ean-r18_search_fpn_bccd.py']
 
-# From a plain detector that retinanet_r18_fpn_bccd-164-images.py has trained on the same
-# images; attention leaves its features almost as they are at first.
+# From the plain detector of retinanet_r18_fpn_bccd-164-images.py, which has trained on
+# the same images; attention leaves its features almost as they are at first.
 load_from = 'work_dirs/retinanet_r18_fpn_bccd-164-images/epoch_18.pth'
 model = dict(backbone=dict(attention=dict(init='identity')))
 optim_wrapper = dict(optimizer=dict(lr=2e-4))

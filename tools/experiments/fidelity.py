@@ -7,11 +7,14 @@ What has been run is not run again.
 
 import argparse
 from pathlib import Path
+from typing import List
 
 import torch
 
 from ean_mm.experiments.command_line import add_arguments
 from ean_mm.experiments.fidelity import COLUMNS, STARTS, FidelityTable
+from ean_mm.experiments.fidelity_report import fidelity_block
+from ean_mm.experiments.markdown import fill
 from ean_mm.experiments.results import Results, Rows
 from ean_mm.launch import explain_errors
 
@@ -45,6 +48,18 @@ def main() -> None:
         )
         for attention in args.attention
     ]
+    if not args.only_report:
+        train(args, tables, whole, rows)
+    block = fidelity_block(tables, whole, rows)
+    for path in args.report:
+        fill(path, {f'{args.protocol} fidelity {args.network}': block})
+    print(block)
+
+
+def train(
+    args: argparse.Namespace, tables: List[FidelityTable], whole: Results, rows: Rows
+) -> None:
+    """Train what has not been trained yet."""
     for start, budgets in STARTS.items():
         for epochs in budgets:
             for table in tables:

@@ -8,7 +8,9 @@ from typing import Any, Iterator, List, Tuple
 import numpy as np
 import torch
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
+
+from ean_mm.datasets.stand_in import DatasetStandIn
 
 Draw = Tuple[int, int]
 """number of an image in the training, counted from 0, and its index in the data set"""
@@ -27,35 +29,24 @@ def seed_from(*numbers: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
-class SeededDataset(Dataset):
+class SeededDataset(DatasetStandIn):
     """A data set whose augmentation depends on when an image is drawn, and on a seed.
-
-    It stands in for the data set that it is made of: what is read of it or set is that
-    one's.
 
     Args:
         dataset: The data set.
         seed: Seed of the augmentation.
     """
 
-    def __init__(self, dataset: Any, seed: int) -> None:
-        vars(self).update(_dataset=dataset, _seed=seed)
+    draw_seed: int
 
-    def __len__(self) -> int:
-        return len(self._dataset)
+    def __init__(self, dataset: Any, seed: int) -> None:
+        super().__init__(dataset)
+        self.draw_seed = seed
 
     def __getitem__(self, draw: Draw) -> Any:
         number, index = draw
-        seed_from(self._seed, number)
-        return self._dataset[index]
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith('__') or '_dataset' not in vars(self):
-            raise AttributeError(name)  # asked for by pickle, before there is any
-        return getattr(self._dataset, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._dataset, name, value)
+        seed_from(self.draw_seed, number)
+        return self.dataset[index]
 
 
 class ShortEpochs:
@@ -110,7 +101,7 @@ def short_loader(
     dataset = _shallow(dataset)
     loader = Runner.build_dataloader(dict(cfg, dataset=dataset), seed=seed)
     return DataLoader(
-        SeededDataset(dataset, seed),
+        SeededDataset(dataset, seed),  # type: ignore[arg-type]
         batch_sampler=ShortEpochs(loader.batch_sampler, length, start),
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
