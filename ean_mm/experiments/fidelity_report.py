@@ -1,7 +1,7 @@
 """The report of short trainings: Kendall's tau to whole ones, beside the cost."""
 
 import statistics
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Set, Tuple
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -29,7 +29,9 @@ def fidelity_block(tables: Sequence[FidelityTable], whole: Results, rows: Rows) 
         whole: The whole trainings.
         rows: The short ones.
     """
-    lines, seconds, machines = [], 0.0, set()
+    lines: List[List[str]] = []
+    machines: Set[str] = set()
+    seconds = 0.0
     for table in tables:
         reached = {
             mask: statistics.fmean(values)
@@ -51,8 +53,8 @@ def fidelity_block(tables: Sequence[FidelityTable], whole: Results, rows: Rows) 
                     [
                         table.attention,
                         start,
-                        epochs,
-                        len(own),
+                        str(epochs),
+                        str(len(own)),
                         *(
                             _tau([measure(row) for row in own], truth)
                             for measure in MEASURES.values()
