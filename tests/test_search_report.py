@@ -762,6 +762,18 @@ def test_a_curve_stands_at_the_middles_of_the_parts_of_the_training():
     assert lines['training diverged'] == [[300, ax.get_ylim()[1]]]
 
 
+def test_the_curve_of_a_shorter_training_ends_where_it_ended():
+    curves = [
+        training_plot.LearningCurve([3.0, 2.0, 1.0, 0.5], 800, False, ''),
+        training_plot.LearningCurve([3.0], 300, False, 'stopped'),  # 100 more: no part
+        training_plot.LearningCurve([3.0, 4.0], 800, True, 'diverged'),
+    ]
+    ax = training_plot.draw_curves(curves).axes[0]
+    lines = {line.get_label(): line.get_xdata().tolist() for line in ax.lines}
+    assert lines['other masks'] == [100, 300, 500, 700]
+    assert lines['stopped'] == [100] and lines['diverged'] == [100, 300]
+
+
 def test_a_dot_of_the_verdicts_colour_stands_for_each_block():
     ax = draw_effects(StoredEffects.read(FULL)).axes[0]
     dots = {
