@@ -94,7 +94,7 @@ def test_a_mask_gains_nothing_over_itself():
     gain = dict(gain=0, low=0, high=0, probability=0)
     facts = dict(mask=dict(backbone='00-00'), over_none=gain, over_all=gain)
     none, everywhere = words.gains(StoredEffects.read(entry('??-?', recommended=facts)))
-    assert none[2] == 'it is this mask'
+    assert none[1:] == ('0.00', 'the mask itself')
     assert everywhere[2] == 'under 1 % likely to be better'
 
 

@@ -1,6 +1,7 @@
 """The report of a search: what the page shows, and of which files."""
 
 import base64
+import html
 import json
 import re
 import runpy
@@ -11,13 +12,18 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from effects_samples import FULL
 from torch import nn
 
 from ean_mm import EANError, Mask, RLController
+from ean_mm.effects import StoredEffects
 from ean_mm.search import MaskSearch, Reward, SearchSpace, SearchStorage
 from ean_mm.search.evaluation.base import Measurement
-from ean_mm.visualization import progress_plot, report_plots
+from ean_mm.visualization import progress_plot, report, report_plots, training_plot
+from ean_mm.visualization.effects_plot import VERDICTS, draw_effects
+from ean_mm.visualization.mask_plot import PLUGGED
 from ean_mm.visualization.report import read_search, render_report
+from ean_mm.visualization.report_effects import effects_section
 
 
 class Masked(nn.Module):
@@ -511,3 +517,299 @@ def test_a_long_network_is_drawn_in_rows_whose_stages_count_on():
     ]
     assert labels == [['stage 1', 'stage 2'], ['stage 3'], ['stage 4']]
     assert len({ax.get_xlim() for ax in figure.axes}) == 1
+
+
+# Masks judged by training them
+
+
+def judged(mask, reward, budget=800, **facts):
+    return dict(
+        mask=dict(backbone=mask),
+        metric=reward - 1,
+        reward=reward,
+        budget=budget,
+        **facts,
+    )
+
+
+def write_trained(work_dir, *steps, chosen=None, effects=None):
+    """Write a finished search by training: its history and its mask file."""
+    (work_dir / 'search').mkdir(parents=True)
+    records = [dict(step=number, masks=step) for number, step in enumerate(steps)]
+    chosen = chosen or steps[0][0]['mask']['backbone']
+    records[-1].update(
+        policy_mode=True, best=dict(mask=dict(backbone=chosen), reward=1)
+    )
+    (work_dir / 'search/history.jsonl').write_text(
+        ''.join(f'{json.dumps(record)}\n' for record in records)
+    )
+    Mask.parse(chosen, [len(stage) for stage in chosen.split('-')]).to_file(
+        work_dir / 'mask_backbone.json',
+        found_by=dict(metric='accuracy/top1'),
+        **(dict(effects=effects) if effects else {}),
+    )
+
+
+def text_of(page):
+    return html.unescape(re.sub('<[^>]*>', ' ', page))
+
+
+def head(page):
+    return re.findall('<th>(.*?)</th>', page.partition('class="facts"')[0])
+
+
+def test_effects_are_the_first_thing_on_the_page(tmp_path):
+    write_trained(tmp_path, [judged('10-00', 70.0)], effects=FULL)
+    page = page_of(tmp_path)
+    assert html.unescape(titles(page)[0]) == "What each block's attention brings"
+    assert (
+        'Attention helps in block 1 of stage 1; it hurts in block 1 of stage 2; for '
+        'the other 2 blocks, 40 trainings cannot tell.'
+    ) in page.partition('<img')[0]
+    assert 'Points of accuracy/top1 after 800 iterations of training.' in page
+    assert re.findall('<dd>(.*?)</dd>', page)[:5] == [
+        '+1.00 (+0.50 to +1.50)', '+0.80 (-0.40 to +2.00)', '62 %', '0.31',
+        '85 more trainings']  # fmt: skip
+    assert 'over 99 % likely to be better' in page
+    assert 'stage 1 block 1 and stage 2 block 1</td><td>+0.40' in page
+
+
+def test_a_page_without_effects_does_not_mention_them(tmp_path):
+    write_trained(tmp_path, [judged('10-00', 70.0)])
+    assert titles(page_of(tmp_path))[0] == 'The chosen mask'
+
+
+def test_effects_that_may_be_chance_are_called_that_on_the_page(tmp_path):
+    write_trained(
+        tmp_path, [judged('10-00', 70.0)], effects=dict(FULL, tells_apart=False)
+    )
+    page = page_of(tmp_path)
+    assert '<p class="lead">40 trainings do not tell the blocks apart' in page
+    assert 'attention helps' not in page.lower()
+
+
+@pytest.mark.parametrize(
+    'effects, reason',
+    [
+        (dict(FULL, blocks='<script>'), 'cannot be read'),
+        (dict(FULL, blocks=FULL['blocks'][:2], pairs=[], recommended={}),
+         'are of another network'),
+    ],
+)  # fmt: skip
+def test_the_page_says_why_it_cannot_show_effects(tmp_path, effects, reason):
+    write_trained(tmp_path, [judged('10-00', 70.0)], effects=effects)
+    page = page_of(tmp_path)
+    assert f'the effects in mask_backbone.json {reason}' in page
+    assert titles(page)[1] == 'The chosen mask' and '<script' not in page
+
+
+def test_what_effects_name_is_escaped():
+    evil = '<script>alert(1)</script>"&$x'
+    text = json.dumps(dict(FULL, metric='EVIL')).replace('backbone', 'EVIL')
+    effects = StoredEffects.read(json.loads(text.replace('"EVIL"', json.dumps(evil))))
+    assert list(effects.stage_blocks) == [evil] and effects.metric == evil
+    part = effects_section(effects, '')
+    assert '<script' not in part and '&lt;script&gt;' in part
+    assert len(pictures(part)) == 1  # $ is no formula in it
+
+
+def test_numbers_of_a_supernet_are_marked_wherever_they_are(tmp_path):
+    search(tmp_path)
+    page = page_of(tmp_path)
+    mark = 'in the supernet, not the accuracy of a trained network'
+    assert f'Rewards and accuracy/top1 on this page were measured {mark}' in page
+    assert f'<dd class="more">{mark}</dd>' in page
+    captions = re.findall('<figcaption>(.*?)</figcaption>', page)
+    assert [mark in caption for caption in captions] == [False, True, False, True]
+    assert 'accuracy/top1 in the supernet, %' in head(page)
+
+
+def test_the_axes_of_a_supernets_numbers_say_so(tmp_path, monkeypatch):
+    search(tmp_path)
+    labels = []
+
+    def spy(figure, *args):
+        labels.extend(ax.get_ylabel().replace('\n', ' ') for ax in figure.axes)
+        return ''
+
+    monkeypatch.setattr(report, 'figure_html', spy)
+    page_of(tmp_path)
+    assert 'reward in the supernet' in labels
+    assert labels.count('accuracy/top1 in the supernet, %') == 2
+
+
+def test_numbers_of_trained_masks_say_after_how_many_iterations(tmp_path):
+    write_trained(tmp_path, [judged('10-00', 70.0), judged('11-00', 69.0)])
+    page = page_of(tmp_path)
+    assert 'supernet' not in text_of(page)
+    assert 'accuracy/top1 was measured after 800 iterations of training' in page
+    assert head(page)[:5] == ['', 'mask', 'iterations of training', 'reward',
+                              'accuracy/top1, %']  # fmt: skip
+    best, cells = table(page)[0]
+    assert best
+    assert cells == ['1', '10-00', '800', '70.00', '69.00', '75.0 %', 'step 0', '1']
+
+
+def test_masks_that_were_trained_for_longer_rank_above_the_others(tmp_path):
+    a, b, c = '10-00', '01-00', '00-11'
+    write_trained(
+        tmp_path,
+        [judged(a, 60.0, 200), judged(b, 61.0, 200), judged(c, 50.0, 200)],
+        [judged(a, 68.0, 800), judged(b, 67.0, 800)],
+        [judged(c, 62.0, 400)],
+    )
+    page = page_of(tmp_path)
+    assert [cells[1:4] for _, cells in table(page)] == [
+        [a, '800', '68.00'], [b, '800', '67.00'], [c, '400', '62.00']]  # fmt: skip
+    assert 'after 200, 400 or 800 iterations of training' in page
+    assert 'The 2 masks with the longest training.' in page  # in the trade-off
+    figure = progress_plot.draw_progress(read_search(tmp_path).records)
+    mean, best = (line.get_ydata() for line in figure.axes[0].lines)
+    assert list(mean)[1] == 67.5 and list(best)[1:] == [68, 68]
+    assert not any(value == value for value in (mean[0], mean[2], best[0]))  # unknown
+
+
+def test_the_mask_that_a_searcher_recommends_need_not_have_the_best_reward(tmp_path):
+    write_trained(
+        tmp_path, [judged('11-00', 71.0), judged('10-00', 70.0)], chosen='10-00'
+    )
+    page = page_of(tmp_path)
+    assert 'Finished' in page and '<dd>70.00</dd>' in page
+    assert 'The highest reward is 71.00, of another mask' in page
+    assert [best for best, _ in table(page)] == [False, True]
+
+
+def test_the_chosen_mask_is_listed_whatever_its_rank(tmp_path):
+    masks = [f'{number:04b}' for number in range(16)]
+    write_trained(
+        tmp_path,
+        [judged(f'{bits[:2]}-{bits[2:]}', 50.0 + i) for i, bits in enumerate(masks)],
+        chosen='00-00',
+    )
+    *_, (best, cells) = table(page_of(tmp_path))
+    assert best and cells[:2] == ['16', '00-00']
+
+
+def test_diverged_masks_are_marked_and_come_last(tmp_path):
+    write_trained(
+        tmp_path,
+        [judged('10-00', 60.0), judged('11-00', 99.0, diverged=True)],
+    )
+    page = page_of(tmp_path)
+    assert [cells[1] for _, cells in table(page)] == ['10-00', '11-00 diverged']
+    assert '1 of the 2 masks diverged in training' in page
+    reward = progress_plot.draw_progress(read_search(tmp_path).records).axes[0]
+    assert [list(line.get_ydata()) for line in reward.lines] == [[60], [60]]
+    assert 'training diverged' in reward.get_legend_handles_labels()[1]
+
+
+def test_learning_curves_are_drawn_if_there_are_any(tmp_path):
+    write_trained(
+        tmp_path,
+        [judged('10-00', 60.0, curve=[2.0, 1.0]), judged('11-00', 59.0)],
+    )
+    page = page_of(tmp_path)
+    assert 'Learning curves' in titles(page) and 'training losses of 1 masks' in page
+    shutil.rmtree(tmp_path / 'search')
+    write_trained(tmp_path, [judged('10-00', 60.0)])
+    assert 'Learning curves' not in titles(page_of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    'curve',
+    ['abc', 7, {}, [], [1, 'x'], [None, 1.0], [10**400], [1.0] * 10_001, [True]],
+)
+def test_a_curve_that_is_none_is_left_out(tmp_path, curve):
+    write_trained(tmp_path, [judged('10-00', 60.0, curve=curve)])
+    assert read_search(tmp_path).best.curve == ()
+
+
+@pytest.mark.parametrize(
+    'facts, message',
+    [
+        (dict(budget='800'), 'its budget is no number of iterations'),
+        (dict(budget=True), 'its budget is no number of iterations'),
+        (dict(budget=0), 'its budget is no number of iterations'),
+        (dict(budget=10**400), 'its budget is no number of iterations'),
+        (dict(diverged='<b>'), "its 'diverged' is neither true nor false"),
+    ],
+)
+def test_damaged_facts_of_a_training_end_in_one_line(tool, tmp_path, facts, message):
+    write_trained(tmp_path, [{**judged('10-00', 60.0), **facts}])
+    fails(tool(tmp_path), message)
+
+
+def test_a_history_of_which_only_a_part_was_trained_is_refused(tool, tmp_path):
+    other = judged('11-00', 60.0)
+    del other['budget']
+    write_trained(tmp_path, [judged('10-00', 60.0), other])
+    fails(tool(tmp_path), 'only some of its masks have a budget')
+
+
+def test_a_budget_that_is_null_is_none(tmp_path):
+    write_trained(tmp_path, [judged('10-00', 60.0, None)])
+    assert 'in the supernet' in page_of(tmp_path)
+
+
+def test_a_curve_stands_at_the_middles_of_the_parts_of_the_training():
+    curves = [
+        training_plot.LearningCurve([2.0, 1.0], 800, False, ''),
+        training_plot.LearningCurve([2.0, 0.5], 800, False, 'chosen mask'),
+        training_plot.LearningCurve([2.0, 1e6], 400, True, ''),
+    ]
+    ax = training_plot.draw_curves(curves).axes[0]
+    lines = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
+    assert lines['other masks'] == [[200, 2], [600, 1]]
+    assert lines['chosen mask'] == [[200, 2], [600, 0.5]]
+    assert ax.get_ylim()[1] < 3  # what diverges leaves the others their height
+    assert lines['training diverged'] == [[300, ax.get_ylim()[1]]]
+
+
+def test_the_curve_of_a_shorter_training_ends_where_it_ended():
+    curves = [
+        training_plot.LearningCurve([3.0, 2.0, 1.0, 0.5], 800, False, ''),
+        training_plot.LearningCurve([3.0], 300, False, 'stopped'),  # 100 more: no part
+        training_plot.LearningCurve([3.0, 4.0], 800, True, 'diverged'),
+    ]
+    ax = training_plot.draw_curves(curves).axes[0]
+    lines = {line.get_label(): line.get_xdata().tolist() for line in ax.lines}
+    assert lines['other masks'] == [100, 300, 500, 700]
+    assert lines['stopped'] == [100] and lines['diverged'] == [100, 300]
+
+
+def test_a_dot_of_the_verdicts_colour_stands_for_each_block():
+    ax = draw_effects(StoredEffects.read(FULL)).axes[0]
+    dots = {
+        container.lines[0].get_color(): container.lines[0].get_xydata().tolist()
+        for container in ax.containers
+    }
+    assert dots == {
+        VERDICTS[1][0]: [[0, 1.0]],
+        VERDICTS[-1][0]: [[2, -1.0]],
+        VERDICTS[0][0]: [[1, 0.2], [3, 0.2]],
+    }
+    bars = [
+        bar[:, 1].round(6).tolist()
+        for container in ax.containers
+        for bar in container.lines[2][0].get_segments()
+    ]
+    assert sorted(bars) == [
+        [-1.5, -0.5], [-0.3, 0.7], [-0.3, 0.7], [0.5, 1.5]]  # fmt: skip
+
+
+def test_the_picture_of_effects_names_stages_and_marks_the_recommended_mask():
+    ax = draw_effects(StoredEffects.read(FULL)).axes[0]
+    assert [text.get_text() for text in ax.texts] == ['stage 1', 'stage 2']
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ['1', '2', '1', '2']
+    assert ax.get_ylabel() == 'points of accuracy/top1\nthat attention brings'
+    squares = {
+        line.get_color(): line.get_xdata().tolist()
+        for line in ax.lines
+        if line.get_marker() == 's'
+    }
+    assert squares == {PLUGGED: [0], 'white': [1, 2, 3]}
+
+
+def test_the_picture_of_effects_of_a_supernet_says_so():
+    ax = draw_effects(StoredEffects.read(dict(FULL, budget=None))).axes[0]
+    assert ax.get_ylabel().endswith('that attention brings in the supernet')

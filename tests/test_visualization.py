@@ -1,8 +1,11 @@
 import io
+from types import SimpleNamespace
 
+import pytest
 from matplotlib.figure import Figure
+from rich.console import Console
 
-from ean_mm import Mask
+from ean_mm import Mask, RichProgressHook
 from ean_mm.visualization import draw_mask, draw_search
 
 
@@ -33,6 +36,40 @@ def test_a_search_of_one_step_can_be_drawn():
     file = io.BytesIO()
     draw_search([record], Mask.parse('10-01', (2, 2)), 'SE').savefig(file, format='png')
     assert file.getvalue().startswith(b'\x89PNG')
+
+
+def record(**facts):
+    entry = dict(mask=dict(backbone='10-01'), reward=50.0, **facts)
+    return dict(
+        step=0,
+        masks=[entry],
+        best=dict(mask=entry['mask'], reward=50.0),
+        probabilities=[0.5] * 4,
+        known_share=0.0,
+    )
+
+
+@pytest.mark.parametrize(
+    'facts, title',
+    [
+        ({}, 'Rewards in the supernet,\nnot the accuracy of a trained network'),
+        (dict(budget=800), 'Rewards after 800 iterations of training'),
+    ],
+)
+def test_the_picture_of_a_search_says_what_its_rewards_are_of(facts, title):
+    figure = draw_search([record(**facts)], Mask.parse('10-01', (2, 2)), 'SE')
+    assert title in [ax.get_title() for ax in figure.axes]
+
+
+@pytest.mark.parametrize(
+    'facts, text', [({}, 'supernet reward 50.00'), (dict(budget=800), 'reward 50.00')]
+)
+def test_the_progress_bar_does_not_call_a_supernets_reward_a_networks(facts, text):
+    hook = RichProgressHook(console=Console(file=io.StringIO()))
+    hook.before_search(None, SimpleNamespace(searcher=SimpleNamespace(num_steps=4)))
+    hook.after_search_step(None, record(**facts))
+    assert hook.progress.tasks[0].fields['facts'].startswith(text)
+    hook.after_run(None)
 
 
 def test_attention_of_stages_of_one_block_does_not_overlap():

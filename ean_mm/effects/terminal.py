@@ -112,8 +112,8 @@ def _scale(low: float, high: float, width: int) -> str:
     cells = [' '] * width
     zero = _position(0, low, high, width)
     for text, start in (
-        (f'{low:+.1f}', 0),
-        (f'{high:+.1f}', width - len(f'{high:+.1f}')),
+        (f'{low:+.2g}', 0),
+        (f'{high:+.2g}', width - len(f'{high:+.2g}')),
     ):
         if 0 <= start and not start - 1 <= zero <= start + len(text):
             cells[start : start + len(text)] = text

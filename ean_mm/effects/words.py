@@ -92,7 +92,7 @@ def gains(effects: StoredEffects) -> List[Tuple[str, str, str]]:
     ):
         bits = {bit for mask in effects.masks.values() for bit in mask.bits}
         if known is not None and bits == {bit}:
-            rows.append((label, 'none', 'it is this mask'))
+            rows.append((label, '0.00', 'the mask itself'))
         elif known is not None:
             rows.append((label, estimate(known.gain, known.low, known.high),
                          _probability(known.probability)))  # fmt: skip

@@ -90,7 +90,8 @@ class Search:
     @property
     def budgets(self) -> List[int]:
         """Iterations that masks were trained for, ascending; none in a supernet."""
-        return sorted({mask.budget for mask in self.drawn if mask.budget is not None})
+        entries = [entry for record in self.records for entry in record['masks']]
+        return sorted({entry['budget'] for entry in entries if entry.get('budget')})
 
     @property
     def fully_judged(self) -> List[DrawnMask]:
@@ -423,9 +424,10 @@ def _check(records: List[Dict[str, Any]], path: Path) -> Dict[str, Tuple[int, ..
             last_step = step
             for entry in entries:
                 check_entry(entry)
-                if trained not in (None, 'budget' in entry):
+                has_budget = entry.get('budget') is not None
+                if trained not in (None, has_budget):
                     raise ValueError('only some of its masks have a budget')
-                trained = 'budget' in entry
+                trained = has_budget
                 blocks = {name: _blocks(bits) for name, bits in entry['mask'].items()}
                 if not all(map(str.isprintable, blocks)):
                     raise ValueError('a module has no printable name')

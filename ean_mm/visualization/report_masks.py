@@ -45,9 +45,7 @@ def check_entry(entry: Dict[str, Any]) -> None:
     if not math.isfinite(entry.get('cost', 0)):
         raise ValueError('its cost is not finite')
     budget = entry.get('budget')
-    if budget is not None and not (
-        isinstance(budget, int) and 0 < budget <= MAX_BUDGET
-    ):
+    if budget is not None and (type(budget) is not int or not 0 < budget <= MAX_BUDGET):
         raise ValueError('its budget is no number of iterations')
     if not isinstance(entry.get('diverged', False), bool):
         raise ValueError("its 'diverged' is neither true nor false")

@@ -13,7 +13,7 @@ class LearningCurve(NamedTuple):
     """The training losses of a mask."""
 
     losses: Sequence[float]
-    """means over equal parts of the training"""
+    """means over equal parts of the training, the last of which may be missing"""
     budget: int
     """iterations of the training"""
     diverged: bool
@@ -44,8 +44,11 @@ def draw_curves(curves: Sequence[LearningCurve]) -> Figure:
     sound: List[float] = []
     labelled = set()
     ends: List[Tuple[float, float]] = []
+    longest = max(curve.budget for curve in curves)
+    points = max(len(c.losses) for c in curves if c.budget == longest)
     for curve in sorted(curves, key=lambda curve: bool(curve.label)):
-        length = curve.budget / len(curve.losses)
+        # A training that was cut off has fewer parts, not longer ones.
+        length = min(curve.budget / len(curve.losses), longest / points)
         middles = [(part + 0.5) * length for part in range(len(curve.losses))]
         label = curve.label or 'other masks'
         style = REFERENCES.get(label, CHOSEN if curve.label else OTHER)
