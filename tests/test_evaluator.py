@@ -16,7 +16,7 @@ from ean_mm.search import MaskEvaluator, SearchSpace
 from ean_mm.search.evaluation.batch_cache import BatchCache
 
 BACKBONE = dict(
-    type='EANResNet', depth=18, base_channels=8, stem_channels=8,
+    type='EANResNet', depth=18, base_channels=8, stem_channels=8, out_indices=(3,),
     attention=dict(type='SEAttention'))  # fmt: skip
 MASKS = [(0,) * 8, (1, 0) * 4, (1, 0, 1, 0, 1, 1, 1, 1), (1,) * 8]
 
