@@ -292,10 +292,10 @@ def test_the_demo_reports_what_it_did(tool, tmp_path):
     assert status == 0
     results = json.loads((tmp_path / 'demo/results.json').read_text())
     assert [result['plugged'] for result in results][:2] == [0, 9]
-    mask = Mask.from_file(tmp_path / 'demo/supernet/mask_backbone.json')
+    mask = Mask.from_file(tmp_path / 'demo/search/mask_backbone.json')
     assert results[2]['mask'] == str(mask)
     assert results[0]['parameters'] < results[1]['parameters']
-    for path in ('demo/search.png', 'demo/supernet/mask_backbone.json'):
+    for path in ('demo/effects.png', 'demo/search/mask_backbone.json'):
         assert (tmp_path / path).exists() and path in out
-    for word in ('mask search', 'plain', 'attention everywhere', 'searched mask'):
+    for word in ('mask search', 'plain', 'attention everywhere', 'recommended mask'):
         assert word in out

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from ean_mm.search.evaluation.base import Measurement
+from ean_mm.search.history import Request
 from ean_mm.search.loop import MaskSearch
 from ean_mm.search.storage import Record
 
@@ -32,6 +34,7 @@ class RichProgressHook(Hook):
         self.console = console or Console()
         self.progress: Optional[Progress] = None
         self.task: Optional[TaskID] = None
+        self._masks_per_step = 1
 
     def _start(self, description: str, total: int, completed: int = 0) -> None:
         self._stop()
@@ -76,7 +79,17 @@ class RichProgressHook(Hook):
         self._update(runner.iter + 1, facts)
 
     def before_search(self, runner: Runner, search: MaskSearch) -> None:
-        self._start('mask search', search.searcher.num_steps)
+        steps = search.searcher.num_steps
+        self._masks_per_step = 1
+        if search.evaluator.budgets:  # a mask takes long: the bar counts masks
+            self._masks_per_step = getattr(search.searcher, 'masks_per_step', 1)
+        self._start('mask search', steps * self._masks_per_step)
+
+    def after_mask(
+        self, runner: Runner, request: Request, measurement: Measurement
+    ) -> None:
+        if self.progress is not None and self.task is not None:
+            self.progress.advance(self.task)
 
     def after_search_step(self, runner: Runner, record: Record) -> None:
         best = record['best']
@@ -86,7 +99,8 @@ class RichProgressHook(Hook):
             record['masks']
         )
         self._update(
-            record['step'] + (0 if record.get('policy_mode') else 1),
+            (record['step'] + (0 if record.get('policy_mode') else 1))
+            * self._masks_per_step,
             f'{kind}reward {reward:.2f}, best {best["reward"]:.2f} '
             f'{" ".join(best["mask"].values())}, known {record["known_share"]:.0%}',
         )
