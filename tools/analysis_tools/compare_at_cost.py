@@ -260,6 +260,8 @@ SHORT_TRAININGS = '9 bits, short as DIA', '9 bits, short as SE'
 """problems on which several budgets are tried"""
 MOST_BITS = dict(tpe=9)
 """bits above which a slow searcher is left out"""
+MOST_TRAININGS = {'16 bits': 40}
+"""more take the model's search ten seconds of a processor for each seed"""
 
 
 def _problems(args: argparse.Namespace) -> Dict[str, Callable[[int], Any]]:
@@ -322,6 +324,9 @@ def run(args: argparse.Namespace) -> List[Result]:
                 print(f'skipped: {searcher} on {problem}, for its time')
                 continue
             for trainings in args.trainings:
+                if trainings > MOST_TRAININGS.get(problem, trainings):
+                    print(f'skipped: {trainings} trainings on {problem}, for the time')
+                    continue
                 if (problem, searcher, trainings) in done:
                     continue
                 start = time.process_time()
