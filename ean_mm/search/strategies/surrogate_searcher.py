@@ -44,7 +44,8 @@ class SurrogateSearcher(BaseSearcher):
         acquisition: ``'ei'``, expected improvement, or ``'thompson'``, Thompson
             sampling, which draws functions from the model.
         initial: Masks in the design, rounded up to whole steps; by default two fifths
-            of all judgements, at most two more than twice as many as there are bits.
+            of all judgements (four where there are several budgets, for the lowest one
+            is cheap), at most two more than twice as many as there are bits.
             The more, the narrower the intervals of the blocks' effects.
         extremes: Whether no block and all blocks are in the design.
 
@@ -73,13 +74,10 @@ class SurrogateSearcher(BaseSearcher):
             raise EANError(
                 f'acquisition {acquisition!r} is unknown; use {", ".join(ACQUISITIONS)}'
             )
-        if initial is None:
-            total = num_steps * masks_per_step
-            initial = max(min(2 * num_bits + 2, total * 2 // 5), 1)
-        if initial < 1:
+        if initial is not None and initial < 1:
             raise EANError(f'initial={initial} must be above 0')
         self.acquisition = acquisition
-        self.initial = initial
+        self._initial = initial
         self.extremes = extremes
         self.budgets: Tuple[Optional[int], ...] = (None,)
         self.noise: Optional[float] = None
@@ -93,6 +91,15 @@ class SurrogateSearcher(BaseSearcher):
         """Learn the budgets that a mask may have, and how noisy rewards are."""
         self.budgets = tuple(budgets) or (None,)
         self.noise = noise
+
+    @property
+    def initial(self) -> int:
+        """Masks in the design."""
+        if self._initial is not None:
+            return self._initial
+        total = self.num_steps * self.masks_per_step
+        share = 2 / 5 if len(self.budgets) == 1 else 4 / 5
+        return max(min(2 * self.num_bits + 2, int(total * share)), 1)
 
     def ask(self) -> List[Any]:
         """Return the masks of the next step: of the design, later by the model."""
@@ -178,7 +185,7 @@ class SurrogateSearcher(BaseSearcher):
         metrics: Optional[Sequence[float]] = None,
     ) -> Dict[str, float]:
         """Take in the rewards of the masks that :meth:`ask` returned."""
-        asked = self._asked
+        asked = self._asked[: len(masks)]
         if [request.bits for request in asked] != [tuple(mask) for mask in masks]:
             asked = [Request(tuple(mask), self.budgets[-1]) for mask in masks]
         self.judged.update(zip(asked, map(float, rewards)))
