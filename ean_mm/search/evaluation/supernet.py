@@ -16,6 +16,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ean_mm.datasets.labels import classes_of
 from ean_mm.errors import EANError
 from ean_mm.search.evaluation.base import Measurement
 from ean_mm.search.evaluation.batch_cache import BatchCache
@@ -289,10 +290,6 @@ def _as_list(value: Any) -> Any:
     return value.tolist() if hasattr(value, 'tolist') else type(value).__name__
 
 
-def _labels(dataset: Any) -> List[int]:
-    if not hasattr(dataset, 'get_gt_labels'):
-        return []
-    try:
-        return list(map(int, dataset.get_gt_labels()))
-    except AttributeError:  # HeldOutSplit of a data set without classes
-        return []
+def _labels(dataset: Any) -> List[Any]:
+    classes = classes_of(dataset) or []
+    return [each[0] if len(each) == 1 else each for each in classes]
