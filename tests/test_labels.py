@@ -8,9 +8,13 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
+from mmpretrain.datasets.coco_caption import COCOCaption
+from mmpretrain.datasets.coco_retrieval import COCORetrieval
+from torch import nn
 
 from ean_mm import EANError, HeldOutSplit, Mask
-from ean_mm.datasets.labels import classes_of
+from ean_mm.datasets.labels import classes_of, require_labels
+from ean_mm.search.evaluation.supernet import image_names
 
 CLASSES = ('aeroplane', 'bicycle', 'bird')
 LABELS = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [2, 0]] * 4
@@ -133,3 +137,126 @@ def test_one_of_several_labels_beyond_the_classes_is_named(
     message = '20 of the 32 images of train_dataloader .* being 2 of .*02.jpg'
     with pytest.raises(EANError, match=message):
         build_runner(digits_config).train()
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return str(path)
+
+
+def without_labels(root):
+    """Configs of data sets of eight images that have no class each."""
+    names = [f'{i:02}.jpg' for i in range(8)]
+    captions = [dict(image=name, caption='a') for name in names]
+    images = [dict(id=i, file_name=name, height=16, width=16, video_id=i // 2,
+                   frame_id=i % 2, coco_url=f'x/y/{name}')
+              for i, name in enumerate(names)]  # fmt: skip
+    boxes = [dict(id=i, image_id=i, category_id=1, bbox=[1, 1, 9, 9], area=81,
+                  iscrowd=0, instance_id=i) for i in range(8)]  # fmt: skip
+    coco = dict(images=images, annotations=boxes, categories=[dict(id=1, name='a')],
+                videos=[dict(id=i, name=str(i)) for i in range(4)])  # fmt: skip
+    texts = [dict(id=i, image_id=i, caption='a') for i in range(8)]
+    items = [f'{i:02}.jpg id_{i // 2} {("query", "gallery")[i % 2]}' for i in range(16)]
+    tasks = [dict(img_path=name, gt_label=dict(task1=i % 2))
+             for i, name in enumerate(names)]  # fmt: skip
+    meta = dict(tasks=['task1'])
+    for folder in ('seg', 'img'):
+        write_images(root / folder, 8)
+    boxes_json = write(root / 'boxes.json', coco)
+    classes = dict(classes=('a',), palette=[[0, 0, 0]])
+    return dict(
+        images=dict(
+            type='CustomDataset', data_root=str(root / 'img'), with_label=False
+        ),
+        captions=dict(
+            type=COCOCaption, ann_file=write(root / 'captions.json', captions)
+        ),
+        retrieval=dict(
+            type=COCORetrieval,
+            ann_file=write(root / 'texts.json', dict(images=images, annotations=texts)),
+        ),
+        gallery=dict(
+            type='InShop',
+            split='gallery',
+            data_root=str(root),
+            ann_file=write(root / 'items.txt', '\n'.join(['16', 'a', *items])),
+        ),
+        tasks=dict(
+            type='MultiTaskDataset',
+            data_root=str(root),
+            ann_file=write(root / 'tasks.json', dict(metainfo=meta, data_list=tasks)),
+        ),
+        detection=dict(
+            type='mmdet.CocoDataset',
+            ann_file=boxes_json,
+            metainfo=classes,
+            data_prefix=dict(img='img'),
+        ),
+        segmentation=dict(
+            type='mmseg.BaseSegDataset',
+            data_root=str(root),
+            data_prefix=dict(img_path='img', seg_map_path='seg'),
+            metainfo=classes,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    'kind',
+    ['images', 'captions', 'retrieval', 'gallery', 'tasks', 'detection',
+     'segmentation'],
+)  # fmt: skip
+def test_data_sets_without_a_class_for_each_image_are_split_by_number(kind, tmp_path):
+    cfg = without_labels(tmp_path)[kind]
+    for toolbox in ('mmdet', 'mmseg'):
+        if str(cfg['type']).startswith(toolbox):
+            pytest.importorskip(f'{toolbox}.datasets')
+    sides = [build(cfg, held_out=side, num_images=3) for side in (True, False)]
+    assert [len(side) for side in sides] == [3, 5]
+    assert (
+        not set(image_names(sides[0])) & set(image_names(sides[1])) or kind == 'tasks'
+    )
+    for side in sides:
+        assert classes_of(side) is None
+        require_labels(ClassifierOf(1), side, 'it')
+    with pytest.raises(EANError, match='has no class for each image; hold out num_im'):
+        build(cfg, held_out=True, num_per_class=1)
+
+
+class ClassifierOf(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.head = nn.Module()
+        self.head.num_classes = num_classes
+
+
+def test_what_is_to_be_retrieved_is_no_class(tmp_path):
+    """A query's label is a list of numbers of gallery images."""
+    cfg = dict(without_labels(tmp_path)['gallery'], split='query')
+    require_labels(ClassifierOf(2), build(cfg), 'the queries')
+
+
+def test_images_and_texts_that_are_numbered_by_each_other_are_not_split(tmp_path):
+    cfg = dict(without_labels(tmp_path)['retrieval'], test_mode=True)
+    with pytest.raises(EANError, match='COCORetrieval for tests cannot be split'):
+        build(cfg, held_out=True, num_images=3)
+
+
+def test_a_frame_of_a_video_that_cannot_be_read_is_named(tmp_path):
+    pytest.importorskip('mmdet.datasets')
+    load = dict(
+        type='mmdet.TransformBroadcaster', transforms=[dict(type='LoadImageFromFile')]
+    )
+    sample = dict(type='mmdet.UniformRefFrameSample', num_ref_imgs=0)
+    cfg = dict(
+        type='mmdet.BaseVideoDataset',
+        ann_file=without_labels(tmp_path)['detection']['ann_file'],
+        metainfo=dict(classes=('a',)),
+        data_prefix=dict(img_path='nowhere'),
+        pipeline=[sample, load],
+    )
+    videos = build(cfg, held_out=False, num_images=1)
+    assert len(videos) == 3
+    with pytest.raises(EANError, match='the training image number 1 cannot be read'):
+        videos[1, 0]

@@ -117,16 +117,18 @@ class HeldOutSplit(DatasetStandIn):
             return f'number {index}'
         return str(self.get_data_info(index).get('img_path', f'number {index}'))
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: Any) -> Any:
         for _ in range(MAX_UNREADABLE):
             try:
                 return self.dataset[index]
             except Exception as error:  # decoders raise almost anything
-                name = one_line(self._name(index), 300)
+                frame = isinstance(index, tuple)  # of a video, which it counts in
+                name = one_line(self._name(index[0] if frame else index), 300)
                 reason = one_line(error)
-                if self.held_out:
+                if self.held_out or frame:
+                    side = 'held out' if self.held_out else 'training'
                     raise EANError(
-                        f'the held out image {name} cannot be read: {reason}; mend it, '
+                        f'the {side} image {name} cannot be read: {reason}; mend it, '
                         'or remove it from the data set'
                     ) from error
                 self._unreadable[index] = True
@@ -140,6 +142,11 @@ class HeldOutSplit(DatasetStandIn):
 def _keep(dataset: Any, indices: List[int]) -> None:
     """Let a data set have some of its images only, where it can or its parts can."""
     number = len(indices)
+    if hasattr(dataset, 'text_size') and dataset.test_mode:
+        raise EANError(
+            f'a {type(dataset).__name__} for tests cannot be split, since images and '
+            'texts are numbered by each other; split its annotation file'
+        )
     if isinstance(dataset, ConcatDataset):
         starts = [0, *dataset.cumulative_sizes]
         for part, start, end in zip(dataset.datasets, starts, starts[1:]):

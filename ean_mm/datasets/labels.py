@@ -3,6 +3,7 @@
 from typing import Any, List, Optional, Tuple
 
 import numpy as np
+from mmpretrain.models import MultiLabelClsHead
 from torch import nn
 from torch.utils.data import ConcatDataset
 
@@ -15,31 +16,30 @@ def classes_of(dataset: Any) -> Optional[List[Tuple[int, ...]]]:
     Returns None for a data set without such labels, as those of detection,
     segmentation, retrieval, captions or images alone.
     """
-    if isinstance(dataset, ConcatDataset):
-        found: List[Tuple[int, ...]] = []
-        for part in dataset.datasets:
-            of_part = classes_of(part)
-            if of_part is None:
-                return None
-            found += of_part
-        return found
-    if not hasattr(dataset, 'get_gt_labels'):
-        return None
-    try:
-        labels = _labels(dataset)
-    except (AttributeError, KeyError, NotImplementedError):  # images without labels
-        return None
-    if any(label.dtype.kind not in 'iu' for label in labels if label.size):
+    labels = _labels(dataset)
+    if labels is None:
         return None
     return [tuple(label.ravel().tolist()) for label in labels]
 
 
-def _labels(dataset: Any) -> List[np.ndarray]:
+def _labels(dataset: Any) -> Optional[List[np.ndarray]]:
+    """Return what each image has as its label: a number, or several in a row."""
+    if isinstance(dataset, ConcatDataset):
+        parts = [_labels(part) for part in dataset.datasets]
+        known = [part for part in parts if part is not None]
+        return sum(known, []) if len(known) == len(parts) else None
+    if not hasattr(dataset, 'get_gt_labels'):
+        return None
     try:
-        labels = dataset.get_gt_labels()
-    except ValueError:  # numpy makes no array of lists of several lengths
-        labels = [dataset.get_cat_ids(index) for index in range(len(dataset))]
-    return [np.asarray(label) for label in labels]
+        try:
+            labels = dataset.get_gt_labels()
+        except ValueError:  # numpy makes no array of lists of several lengths
+            labels = [dataset.get_cat_ids(index) for index in range(len(dataset))]
+        labels = [np.asarray(label) for label in labels]
+    except (AttributeError, KeyError, NotImplementedError):  # images without labels
+        return None
+    numbers = all(label.dtype.kind in 'iu' for label in labels if label.size)
+    return labels if numbers else None
 
 
 def require_labels(model: nn.Module, dataset: Any, where: str) -> None:
@@ -53,21 +53,24 @@ def require_labels(model: nn.Module, dataset: Any, where: str) -> None:
         dataset: The data set; only one with labels for each image is looked at.
         where: What the data set is, for the message.
     """
-    num_classes = getattr(getattr(model, 'head', None), 'num_classes', None)
-    if not isinstance(num_classes, int):
+    head = getattr(model, 'head', None)
+    num_classes = getattr(head, 'num_classes', None)
+    labels = _labels(dataset) if isinstance(num_classes, int) else None
+    if labels is None:
         return
+    if not isinstance(head, MultiLabelClsHead) and any(x.ndim for x in labels):
+        return  # no classes, but what of a gallery is to be retrieved
     wrong = [
-        (index, label)
-        for index, labels in enumerate(classes_of(dataset) or ())
-        for label in labels
-        if not 0 <= label < num_classes
+        (index, int(label.min() if label.min() < 0 else label.max()))
+        for index, label in enumerate(labels)
+        if label.size and not 0 <= label.min() <= label.max() < num_classes
     ]
     if wrong:
         index, label = wrong[0]
         info = dataset.get_data_info(index)
         image = one_line(info.get('img_path', f'image {index}'), 300)
         raise EANError(
-            f'{len({index for index, _ in wrong})} of the {len(dataset)} images of '
+            f'{len(wrong)} of the {len(dataset)} images of '
             f'{where} have a label that the model has no output for, the first being '
             f'{label} of {image}; labels go from 0 to {num_classes - 1}: mend them, or '
             'set model.head.num_classes'
