@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.fileio.backends import LocalBackend, backends
 from mmengine.registry import DATASETS
 
+from ean_mm.config_types import type_name
 from ean_mm.errors import EANError
 from ean_mm.fileio import AtomicBackend
 
@@ -58,7 +59,7 @@ def datasets_of(
     if loaders is None or 'train_dataloader' in loaders:
         for hook in cfg.get('custom_hooks') or []:
             for dataset in _dicts_with(hook.get('dataloader'), 'data_root'):
-                yield f'{hook["type"]}.dataloader', dataset
+                yield f'{type_name(hook)}.dataloader', dataset
 
 
 def _dicts_with(node: Any, entry: str) -> List[Dict[str, Any]]:

@@ -19,7 +19,8 @@ from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from ean_mm.checkpoints import read_checkpoint
 from ean_mm.command_line_options import OptionAction
-from ean_mm.compat import TESTED, import_toolbox
+from ean_mm.compat import import_toolbox
+from ean_mm.config_types import toolbox_of, type_name
 from ean_mm.data_config import mend_loaders, require_data, set_data_root
 from ean_mm.errors import EANError, one_line
 
@@ -133,9 +134,10 @@ def load_config(path: str, options: Optional[dict], data_root: Optional[str]) ->
             cfg.merge_from_dict(options)
     except Exception as error:  # a config is a program of its author's
         raise EANError(f'config {path} cannot be read: {one_line(error)}') from error
-    if cfg.get('default_scope') in TESTED['openmmlab']:
+    toolbox = toolbox_of(cfg)
+    if toolbox is not None:
         try:
-            import_toolbox(cfg.default_scope)
+            import_toolbox(toolbox)
         except ImportError as error:
             raise EANError(f'config {path} cannot be used: {error}') from error
     mend_loaders(cfg)
@@ -152,7 +154,7 @@ def enable_amp(cfg: Config) -> None:
     """
     if not torch.cuda.is_available():
         raise EANError('--amp needs a GPU and there is none; train without it')
-    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    kind = type_name(cfg.optim_wrapper, 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise EANError(f'--amp does not work with optim_wrapper.type={kind!r}')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -176,7 +178,7 @@ def enable_auto_scale_lr(cfg: Config) -> None:
 def add_hook(cfg: Config, kind: str) -> None:
     """Add a custom hook to a config that does not have it."""
     hooks = cfg.get('custom_hooks') or []
-    if all(hook.get('type') != kind for hook in hooks):
+    if kind not in map(type_name, hooks):
         cfg.custom_hooks = [*hooks, dict(type=kind)]
 
 
@@ -187,7 +189,11 @@ def use_safe_checkpoints(cfg: Config) -> None:
     """
     hooks = cfg.get('default_hooks') or {}
     checkpoint = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
-    if checkpoint and checkpoint['type'] in ('CheckpointHook', CheckpointHook):
+    if checkpoint and checkpoint['type'] in (
+        'CheckpointHook',
+        'mmengine.CheckpointHook',
+        CheckpointHook,
+    ):
         checkpoint['type'] = 'SafeCheckpointHook'
     cfg.default_hooks = hooks
 
@@ -217,7 +223,7 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
     if resume is None:
         return
     for hook in cfg.get('custom_hooks') or []:
-        if hook.get('type') == 'EANSearchHook':
+        if type_name(hook) == 'EANSearchHook':
             hook['resume'] = True
     if resume == 'auto':
         resume = _latest_whole_checkpoint(cfg, named_only=restarted)

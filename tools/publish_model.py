@@ -30,6 +30,7 @@ from torch import nn
 
 from ean_mm import EANError, __version__
 from ean_mm.checkpoints import require_weights, stored_meta, stored_weights
+from ean_mm.config_types import toolbox_of
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import (
     add_hook,
@@ -221,7 +222,7 @@ def main() -> None:
                 'zoo, as model_zoo'
             )
     check(cfg, ('test_dataloader',))
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    init_default_scope(toolbox_of(cfg) or 'mmengine')
     model = MODELS.build(cfg.model)
     require_match(model, checkpoint)
     content = pack(args.config, args.dataset, model, checkpoint)

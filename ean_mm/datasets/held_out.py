@@ -1,7 +1,7 @@
 """Hold images out of a training set, to reward masks on."""
 
 import copy
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from mmengine.registry import DATASETS
 from torch import Tensor
 from torch.utils.data import ConcatDataset
 
+from ean_mm.datasets.labels import classes_of
 from ean_mm.datasets.stand_in import DatasetStandIn
 from ean_mm.errors import EANError, one_line
 
@@ -34,7 +35,8 @@ class HeldOutSplit(DatasetStandIn):
             that repeat or mix images go around the split.
         held_out: Which side this is.
         num_per_class: Number of images of each class to hold out; needs a
-            classification data set.
+            classification data set. Of images with several labels at least as many of
+            each class are held out.
         num_images: Number of images to hold out regardless of class, for detection
             and segmentation. Give one of the two numbers.
         seed: Seed of the split.
@@ -67,7 +69,9 @@ class HeldOutSplit(DatasetStandIn):
             raise EANError(f'the data set to split is not there: {error}') from error
         rng = np.random.default_rng(seed)
         if num_images is not None:
-            chosen = _choose(np.arange(len(self.dataset)), num_images, rng, 'data set')
+            everything = range(len(self.dataset))
+            _require_rest(everything, num_images, 'data set')
+            chosen = rng.choice(everything, num_images, replace=False)
         elif num_per_class is not None:
             chosen = _choose_per_class(self.dataset, num_per_class, rng)
         if not held_out:
@@ -113,16 +117,18 @@ class HeldOutSplit(DatasetStandIn):
             return f'number {index}'
         return str(self.get_data_info(index).get('img_path', f'number {index}'))
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: Any) -> Any:
         for _ in range(MAX_UNREADABLE):
             try:
                 return self.dataset[index]
             except Exception as error:  # decoders raise almost anything
-                name = one_line(self._name(index), 300)
+                frame = isinstance(index, tuple)  # of a video, which it counts in
+                name = one_line(self._name(index[0] if frame else index), 300)
                 reason = one_line(error)
-                if self.held_out:
+                if self.held_out or frame:
+                    side = 'held out' if self.held_out else 'training'
                     raise EANError(
-                        f'the held out image {name} cannot be read: {reason}; mend it, '
+                        f'the {side} image {name} cannot be read: {reason}; mend it, '
                         'or remove it from the data set'
                     ) from error
                 self._unreadable[index] = True
@@ -136,6 +142,11 @@ class HeldOutSplit(DatasetStandIn):
 def _keep(dataset: Any, indices: List[int]) -> None:
     """Let a data set have some of its images only, where it can or its parts can."""
     number = len(indices)
+    if hasattr(dataset, 'text_size') and dataset.test_mode:
+        raise EANError(
+            f'a {type(dataset).__name__} for tests cannot be split, since images and '
+            'texts are numbered by each other; split its annotation file'
+        )
     if isinstance(dataset, ConcatDataset):
         starts = [0, *dataset.cumulative_sizes]
         for part, start, end in zip(dataset.datasets, starts, starts[1:]):
@@ -169,32 +180,36 @@ def _without_pipelines(dataset: Any) -> Any:
 def _choose_per_class(
     dataset: Any, number: int, rng: np.random.Generator
 ) -> np.ndarray:
-    if not hasattr(dataset, 'get_gt_labels'):
+    classes = classes_of(dataset)
+    if classes is None:
         raise EANError(
             f'{type(dataset).__name__} has no class for each image; hold out '
             'num_images instead of num_per_class'
         )
-    labels = np.asarray(dataset.get_gt_labels())
+    images: Dict[int, List[int]] = {}
+    for index, labels in enumerate(classes):
+        for label in set(labels):
+            images.setdefault(label, []).append(index)
     names = dict(enumerate(dataset.metainfo.get('classes') or ()))
-    return np.concatenate(
-        [
-            _choose(
-                np.flatnonzero(labels == label),
-                number,
-                rng,
-                f'class {names.get(label, int(label))!r}',
+    chosen: Set[int] = set()
+    for label in sorted(images):
+        _require_rest(images[label], number, f'class {names.get(label, label)!r}')
+        free = [index for index in images[label] if index not in chosen]
+        missing = number - (len(images[label]) - len(free))
+        if missing > 0:
+            chosen.update(rng.choice(free, missing, replace=False).tolist())
+    for label, having in images.items():
+        if chosen.issuperset(having):  # by other classes of the same images
+            raise EANError(
+                f'holding {number} images of each class out takes all '
+                f'{len(having)} of class {names.get(label, label)!r}; hold fewer out'
             )
-            for label in np.unique(labels)
-        ]
-    )
+    return np.array(sorted(chosen))
 
 
-def _choose(
-    indices: np.ndarray, number: int, rng: np.random.Generator, where: str
-) -> np.ndarray:
-    if not 0 < number < len(indices):
+def _require_rest(images: Sequence[int], number: int, where: str) -> None:
+    if not 0 < number < len(images):
         raise EANError(
-            f'cannot hold {number} images out of the {len(indices)} of {where}; some '
+            f'cannot hold {number} images out of the {len(images)} of {where}; some '
             'must be left on either side'
         )
-    return rng.choice(indices, number, replace=False)

@@ -12,7 +12,7 @@ from ean_mm.mask import Mask
 Bits = Tuple[int, ...]
 
 
-def unwrapped(model: nn.Module) -> Any:
+def unwrapped(model: Any) -> Any:
     """Return the model inside wrappers for distributed training or augmented tests.
 
     mmengine does not count the latter as wrappers, and loads checkpoints into the model

@@ -26,6 +26,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ean_mm.command_line_options import OptionAction
+from ean_mm.config_types import type_name
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import add_hook, check, explain_errors, load_config
@@ -85,7 +86,7 @@ def prepare(args: argparse.Namespace, work_dir: str) -> Config:
     cfg.log_level = 'ERROR'
     cfg.experiment_name = f'benchmark_{time.time_ns()}'
     for hook in cfg.custom_hooks:
-        if hook['type'] == 'EANSearchHook' and args.steps:
+        if type_name(hook) == 'EANSearchHook' and args.steps:
             hook['searcher']['num_steps'] = args.steps
     if args.channels_last:
         add_hook(cfg, 'ChannelsLastHook')

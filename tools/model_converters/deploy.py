@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ean_mm import EANError
 from ean_mm.checkpoints import load_trained
 from ean_mm.command_line_options import OptionAction
+from ean_mm.config_types import toolbox_of
 from ean_mm.fileio import atomic_save, atomic_write
 from ean_mm.hooks.mask_hook import config_of
 from ean_mm.launch import explain_errors, load_config, read_checkpoint
@@ -52,7 +53,7 @@ def parse_args() -> argparse.Namespace:
 
 def build(config: Any, checkpoint: Dict[str, Any], mask: str) -> nn.Module:
     """Build a model with the weights and the masks of its checkpoint."""
-    init_default_scope(config.get('default_scope', 'mmengine'))
+    init_default_scope(toolbox_of(config) or 'mmengine')
     model = MODELS.build(copy.deepcopy(config.model))
     modules = masked_modules(model)
     if not any(hasattr(module, 'switch_to_deploy') for module in modules.values()):

@@ -14,6 +14,7 @@ resnet20_se_cifar10-10k draws an image of each class.
 """
 
 import argparse
+import copy
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 
 from ean_mm import EANError
 from ean_mm.checkpoints import load_trained
+from ean_mm.config_types import type_name
 from ean_mm.launch import check, explain_errors, load_config, read_checkpoint
 from ean_mm.search import masked_modules
 from ean_mm.visualization import Attended, draw_cams, require_picture
@@ -76,10 +78,15 @@ class Network:
 
     def __init__(self, config: str, checkpoint: str, data_root: Optional[str]) -> None:
         self.cfg = load_config(config, None, data_root)
-        if not self.cfg.model.type.endswith('ImageClassifier'):
-            raise EANError(f'{config} is of a {self.cfg.model.type}, no classifier')
+        kind = type_name(self.cfg.model)
+        if kind != 'ImageClassifier':
+            raise EANError(f'{config} is of a {kind}, no classifier')
         content = read_checkpoint(checkpoint)
-        self.model = load_trained(get_model(self.cfg), content)
+        named = copy.deepcopy(self.cfg)
+        if 'test_dataloader' in named:  # get_model looks the data set's name up
+            dataset = named.test_dataloader.dataset
+            dataset.type = type_name(dataset)
+        self.model = load_trained(get_model(named), content)
         try:
             self.classes = list(map(str, content['meta']['dataset_meta']['classes']))
         except (KeyError, TypeError) as error:
@@ -90,7 +97,7 @@ class Network:
         """The attention and the mask."""
         titles = []
         for module in masked_modules(self.model).values():
-            attention = module.attention['type'].replace('Attention', '')
+            attention = type_name(module.attention).replace('Attention', '')
             if getattr(module, 'share', 'stage') == 'block':
                 attention = f'unshared {attention}'
             everywhere = all(module.mask.bits)

@@ -13,6 +13,7 @@ from mmengine.evaluator import Evaluator
 from torch import Tensor
 
 from ean_mm.datasets.held_out import HeldOutSplit
+from ean_mm.datasets.labels import classes_of
 from ean_mm.errors import EANError
 
 
@@ -71,13 +72,9 @@ def _as_list(value: Any) -> Any:
     return value.tolist() if hasattr(value, 'tolist') else type(value).__name__
 
 
-def _labels(dataset: Any) -> List[int]:
-    if not hasattr(dataset, 'get_gt_labels'):
-        return []
-    try:
-        return list(map(int, dataset.get_gt_labels()))
-    except AttributeError:  # HeldOutSplit of a data set without classes
-        return []
+def _labels(dataset: Any) -> List[Any]:
+    classes = classes_of(dataset) or []
+    return [each[0] if len(each) == 1 else each for each in classes]
 
 
 def hash_of_images(dataset: Any) -> str:
