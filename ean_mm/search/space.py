@@ -18,9 +18,10 @@ def unwrapped(model: nn.Module) -> Any:
     mmengine does not count the latter as wrappers, and loads checkpoints into the model
     inside all the same.
     """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
+    inner: Any = model
+    while is_model_wrapper(inner) or isinstance(inner, BaseTTAModel):
+        inner = inner.module
+    return inner
 
 
 def masked_modules(model: nn.Module) -> Dict[str, Any]:
