@@ -11,9 +11,8 @@ from mmengine.structures import InstanceData
 from torch.utils.data import DataLoader, Dataset
 
 from ean_mm.errors import EANError
-from ean_mm.hooks.search_hook import _num_bytes
 from ean_mm.search import MaskEvaluator, SearchSpace
-from ean_mm.search.evaluation.batch_cache import BatchCache
+from ean_mm.search.evaluation.batch_cache import BatchCache, num_bytes
 
 BACKBONE = dict(
     type='EANResNet', depth=18, base_channels=8, stem_channels=8, out_indices=(3,),
@@ -281,10 +280,10 @@ def test_a_detector_is_evaluated_too(root, build_evaluator):
     [(5, 5), ('5', 5), ('2GiB', 2 << 30), ('500MB', 5 * 10**8), ('1.5 kB', 1500)],
 )
 def test_amounts_of_memory(text, expected):
-    assert _num_bytes(text) == expected
+    assert num_bytes(text) == expected
 
 
 @pytest.mark.parametrize('text', ['', 'GB', '2 giraffes', '-1', None])
 def test_what_is_no_amount_of_memory_is_refused(text):
     with pytest.raises(EANError, match='amount of memory'):
-        _num_bytes(text)
+        num_bytes(text)

@@ -18,9 +18,9 @@ from torch.utils.data import TensorDataset
 
 from ean_mm import EANError, HeldOutSplit, Mask, SEAttention
 from ean_mm.datasets import DigitsDataset
-from ean_mm.hooks.search_hook import _refuse_overlap
 from ean_mm.search import BNCalibration, SearchSpace
 from ean_mm.search.evaluation.calibration import draw_batches
+from ean_mm.search.evaluation.reward_set import refuse_overlap
 
 
 @METRICS.register_module()
@@ -316,18 +316,18 @@ def test_images_are_compared_by_what_is_known_of_them(name):
     )
     train, held_out = (DATASETS.build(dict(split, held_out=h)) for h in (False, True))
     logger = logging.getLogger('test')
-    _refuse_overlap(train, held_out, logger)
-    _refuse_overlap(RepeatDataset(dict(split, held_out=False), 2), held_out, logger)
+    refuse_overlap(train, held_out, logger)
+    refuse_overlap(RepeatDataset(dict(split, held_out=False), 2), held_out, logger)
     numbers = TensorDataset(torch.arange(20))
-    _refuse_overlap(numbers, numbers, logger)  # cannot be told
+    refuse_overlap(numbers, numbers, logger)  # cannot be told
     if name:
         whole = DATASETS.build(dict(type='Named', ann_file=name))
         with pytest.raises(EANError, match='5 of the 5 reward images are trained on'):
-            _refuse_overlap(whole, held_out, logger)
+            refuse_overlap(whole, held_out, logger)
     if name == 'img_path':
         with pytest.raises(EANError, match='5 of the 10 reward images are trained on'):
             twice = RepeatDataset(dict(split, held_out=True), 2)
-            _refuse_overlap(held_out, twice, logger)
+            refuse_overlap(held_out, twice, logger)
 
 
 def test_other_images_at_the_same_places_are_no_overlap(digits_config, build_runner):

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Optional, Union
 
-from mmengine.dist import broadcast, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS, TASK_UTILS
+from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
@@ -15,15 +15,16 @@ from ean_mm.datasets.labels import require_labels
 from ean_mm.errors import EANError, one_line
 from ean_mm.hooks.mask_hook import weight_names
 from ean_mm.hooks.search_log import SearchLog
+from ean_mm.hooks.search_setup import build_searcher, leave_out_training
 from ean_mm.search.evaluation.base import Evaluation
 from ean_mm.search.evaluation.batch_cache import num_bytes
 from ean_mm.search.evaluation.calibration import BNCalibration, draw_batches
 from ean_mm.search.evaluation.reward import Reward
 from ean_mm.search.evaluation.reward_set import refuse_overlap, require_images
-from ean_mm.search.evaluation.short_config import short_config
 from ean_mm.search.evaluation.supernet import MaskEvaluator
 from ean_mm.search.evaluation.trained import TrainedEvaluation
-from ean_mm.search.loop import MaskSearch, Searcher
+from ean_mm.search.evaluation.validation import Validation, synchronize
+from ean_mm.search.loop import MaskSearch
 from ean_mm.search.mask_files import search_effects, write_masks
 from ean_mm.search.space import SearchSpace, unwrapped
 from ean_mm.search.storage import SearchStorage
@@ -107,7 +108,7 @@ class EANSearchHook(Hook):
     def before_train(self, runner: Runner) -> None:
         # What would stop the search stops the run before hours of training.
         space = SearchSpace(runner.model)
-        self._build_searcher(runner, space)
+        build_searcher(self.searcher, self._seed(runner), space)
         if runner.val_loop is None and None in (self.dataloader, self.evaluator):
             raise EANError(
                 'EANSearchHook has no reward set: give it a dataloader and an '
@@ -127,8 +128,9 @@ class EANSearchHook(Hook):
         self._calibration_batches = draw_batches(
             runner.train_dataloader, self.calibration_batches
         )
+        self._validation(runner)
         if self.trains_masks:
-            self._leave_out_training(runner)
+            leave_out_training(runner, self.evaluation.get('budget', 0), self.start)
         if not self._resumes(runner) and is_main_process():
             SearchStorage(self._folder(runner)).set_aside()
 
@@ -154,13 +156,34 @@ class EANSearchHook(Hook):
                 'the search runs on untrained weights: nothing was trained and '
                 'load_from names no supernet'
             )
-        _synchronize(runner.model)
+        synchronize(runner.model)
+        validation = self._validation(runner)
+        if validation is None or validation.apart is not None:
+            self._search(runner, validation)
+            return
+        with validation.prepared():
+            self._search(runner)
+
+    def _validation(self, runner: Runner) -> Optional[Validation]:
+        """Return what holds while masks are judged in a supernet."""
+        if self.trains_masks:
+            return None
+        validation = Validation(runner)
+        if self.calibration_batches and validation.apart is not None:
+            raise EANError(
+                f'calibration_batches={self.calibration_batches} cannot be kept, for '
+                f'{validation.apart}; set it to 0'
+            )
+        return validation
+
+    def _search(self, runner: Runner, validation: Optional[Validation] = None) -> None:
+        """Search, where each mask needs the run's validation or not."""
         space = SearchSpace(runner.model)
-        searcher = self._build_searcher(runner, space)
+        searcher = build_searcher(self.searcher, self._seed(runner), space)
         log = SearchLog(
             runner, space, self.reward, searcher.num_steps, self.log_interval
         )
-        evaluator = self._build_evaluator(runner, space, log)
+        evaluator = self._build_evaluator(runner, space, log, validation)
         search = MaskSearch(
             space,
             searcher,
@@ -178,10 +201,12 @@ class EANSearchHook(Hook):
         )
         if isinstance(evaluator, TrainedEvaluation):
             runner.logger.info(evaluator.estimate(searcher))
-        best = search.run(resume=self._resumes(runner))
-        if isinstance(evaluator, MaskEvaluator):
-            if evaluator.calibration is not None:
+        try:
+            best = search.run(resume=self._resumes(runner))
+        finally:
+            if isinstance(evaluator, MaskEvaluator) and evaluator.calibration:
                 evaluator.calibration.restore()
+        if isinstance(evaluator, MaskEvaluator):
             log.supernet(evaluator, search.history.num_draws)
         effects = {}
         models = self.trains_masks or getattr(searcher, 'recommends', False)
@@ -202,25 +227,11 @@ class EANSearchHook(Hook):
             runner.logger.info(f'Mask {mask}, written to {path}')
         runner.call_hook('after_search', best=best, mask_files=list(files))
 
-    def _leave_out_training(self, runner: Runner) -> None:
-        """Train no network but those of masks, and check what would fail later."""
-        short_config(
-            runner.cfg, len(runner.train_dataloader), self.evaluation.get('budget', 0)
-        )
-        supernet = any(type(hook).__name__ == 'SupernetHook' for hook in runner.hooks)
-        start = 'load_from' if runner._has_loaded else 'scratch'
-        start = 'supernet' if supernet else start
-        if self.start not in (None, start):
-            raise EANError(
-                f'start={self.start!r}, but the run starts from {start!r}: '
-                "'supernet' needs a SupernetHook, 'load_from' a checkpoint in load_from"
-            )
-        if not supernet:
-            loop: Any = runner.train_loop
-            loop._max_epochs = loop._max_iters = 0
-
     def _folder(self, runner: Runner) -> Path:
         return Path(runner.work_dir) / 'search'
+
+    def _seed(self, runner: Runner) -> int:
+        return runner.seed if self.seed is None else self.seed
 
     def _resumes(self, runner: Runner) -> bool:
         return runner._resume if self.resume is None else self.resume
@@ -230,21 +241,12 @@ class EANSearchHook(Hook):
             return runner.val_loop.dataloader
         return runner.build_dataloader(self.dataloader, seed=runner.seed)
 
-    def _build_searcher(self, runner: Runner, space: SearchSpace) -> Searcher:
-        seed = runner.seed if self.seed is None else self.seed
-        given = {k: value for k, value in self.searcher.items() if value is not None}
-        try:
-            return TASK_UTILS.build({'seed': seed, **given, 'num_bits': space.num_bits})
-        except (KeyError, TypeError) as error:
-            hint = ''
-            if 'unexpected keyword' in str(error):
-                hint = '; an option of a base config is left out by setting it to None'
-            raise EANError(
-                f'the searcher cannot be built: {one_line(error.args[0])}{hint}'
-            ) from error
-
     def _build_evaluator(
-        self, runner: Runner, space: SearchSpace, log: SearchLog
+        self,
+        runner: Runner,
+        space: SearchSpace,
+        log: SearchLog,
+        validation: Optional[Validation],
     ) -> Evaluation:
         if self.evaluator is None:
             metrics = copy.deepcopy(runner.val_loop.evaluator)
@@ -278,6 +280,7 @@ class EANSearchHook(Hook):
             image_memory=self.image_memory,
             activation_memory=self.activation_memory,
             folder=self._folder(runner),
+            validation=validation,
         )
 
     def _settings(self, runner: Runner) -> str:
@@ -292,12 +295,3 @@ class EANSearchHook(Hook):
             ),
             default=str,
         )
-
-
-def _synchronize(model: Any) -> None:
-    """Give all ranks rank 0's weights and buffers.
-
-    Running statistics differ between ranks after distributed training.
-    """
-    for tensor in model.state_dict().values():
-        broadcast(tensor, src=0)

@@ -77,6 +77,23 @@ class BatchCache:
         return torch.from_numpy(mapped).view(image.dtype).view(image.shape)
 
 
+class Batches:
+    """The batches of a data loader, for a loop that may write to them.
+
+    An image that cannot be decoded is one line.
+    """
+
+    def __init__(self, dataloader: DataLoader) -> None:
+        self.dataloader = dataloader
+        self.dataset = dataloader.dataset
+
+    def __len__(self) -> int:
+        return len(self.dataloader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return _decoded(self.dataloader)
+
+
 def _decoded(dataloader: DataLoader) -> Iterator[Any]:
     """Yield the batches of a loader, or say in one line why there is none."""
     batches = iter(dataloader)

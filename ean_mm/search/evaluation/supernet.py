@@ -2,7 +2,7 @@
 
 import copy
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ean_mm.search.evaluation.base import Measurement
-from ean_mm.search.evaluation.batch_cache import BatchCache
+from ean_mm.search.evaluation.batch_cache import BatchCache, Batches
 from ean_mm.search.evaluation.calibration import BNCalibration
 from ean_mm.search.evaluation.cost import CostTable, measure_cost
 from ean_mm.search.evaluation.gathering import compute_metrics
@@ -24,6 +24,7 @@ from ean_mm.search.evaluation.reward_set import (
     hash_of_weights,
     require_images,
 )
+from ean_mm.search.evaluation.validation import Validation
 from ean_mm.search.history import Request
 from ean_mm.search.space import Bits, SearchSpace, unwrapped
 
@@ -33,15 +34,18 @@ GIB = 1 << 30
 class MaskEvaluator:
     """Runs the model over the reward set, once for all masks that are due.
 
-    Images are decoded once in a search. Where the backbone allows it, masks share what
-    their common prefix computes (see
+    Images are decoded once in a search, but for the run's own loop. Where the backbone
+    allows it, masks share what their common prefix computes (see
     :class:`~ean_mm.search.evaluation.prefix_tree.PrefixTree`); else, and with
     calibration, every mask has a pass of its own. The metrics are the
     same numbers either way.
 
     A loop of its own: a validation loop would fire the hooks that save the best
-    checkpoint or stop early. Under a distributed launch the ranks share the reward set
-    as the data loader's sampler deals it, and all of them get the same metrics.
+    checkpoint or stop early. What other hooks prepare for a validation is to hold
+    around it (:meth:`Validation.prepared`); where it may depend on the mask, or the run
+    validates in a loop of its own, that loop is run for each mask. Under a distributed
+    launch the ranks share the reward set as the data loader's sampler deals it, and all
+    of them get the same metrics.
 
     Args:
         model: The supernet, wrapped for distributed training or not.
@@ -56,6 +60,7 @@ class MaskEvaluator:
         activation_memory: Bytes of activations to keep for later passes, in each
             process, where the model runs.
         folder: Where that file goes; the system's temporary folder by default.
+        validation: The run's validation, where each mask needs its loop.
 
     Raises:
         ValueError: The reward set is empty.
@@ -75,6 +80,7 @@ class MaskEvaluator:
         image_memory: int = 2 * GIB,
         activation_memory: int = 2 * GIB,
         folder: Optional[Path] = None,
+        validation: Optional[Validation] = None,
     ) -> None:
         self.model = unwrapped(model)
         self.space = space
@@ -82,6 +88,7 @@ class MaskEvaluator:
         self.evaluator = evaluator
         self.calibration = calibration
         self.fp16 = fp16
+        self.validation = validation
         self.dataset: Any = dataloader.dataset
         require_images(self.dataset)
         if hasattr(self.dataset, 'metainfo'):
@@ -124,8 +131,11 @@ class MaskEvaluator:
         self.space.apply(bits)
         if self.calibration is not None:
             self.calibration.adapt()
-        self.model.eval()
         evaluator = fresh(self.evaluator)
+        if self.validation is not None:
+            self.work.images += len(self.dataset)
+            return self.validation.run(Batches(self.batches.dataloader), evaluator)
+        self.model.eval()
         for batch in self.batches:
             with self._autocast():
                 outputs = self.model.val_step(batch)
@@ -171,6 +181,8 @@ class MaskEvaluator:
 
     def _why_apart(self) -> Optional[str]:
         """Say why each mask needs a pass of its own, None if it needs none."""
+        if self.validation is not None:
+            return self.validation.apart
         if self.calibration is not None:
             return 'every mask has batch norm statistics of its own'
         if self.backbone is None:
@@ -215,8 +227,13 @@ class MaskEvaluator:
 
     def fingerprint(self) -> Dict[str, str]:
         """Hash what rewards depend on: the weights and buffers, and the reward set."""
+        prepared = (
+            nullcontext() if self.validation is None else self.validation.prepared()
+        )
+        with prepared:  # the weights that are judged, which may be averages
+            weights = hash_of_weights(self.model.state_dict())
         return dict(
-            weights=hash_of_weights(self.model.state_dict()),
+            weights=weights,
             reward_set=hash_of_images(self.dataset),
         )
 
