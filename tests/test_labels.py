@@ -14,7 +14,7 @@ from torch import nn
 
 from ean_mm import EANError, HeldOutSplit, Mask
 from ean_mm.datasets.labels import classes_of, require_labels
-from ean_mm.search.evaluation.supernet import image_names
+from ean_mm.search.evaluation.reward_set import image_names
 
 CLASSES = ('aeroplane', 'bicycle', 'bird')
 LABELS = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [2, 0]] * 4

@@ -3,13 +3,13 @@
 import json
 from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
-from mmengine.dist import broadcast_object_list, is_main_process
-
 from ean_mm.errors import EANError
+from ean_mm.search.entries import entry_of, read_entry
 from ean_mm.search.evaluation.base import Evaluation, Measurement
 from ean_mm.search.evaluation.cost import CostTable
 from ean_mm.search.evaluation.reward import Reward
 from ean_mm.search.history import History, Judgement, Request
+from ean_mm.search.processes import on_main_process
 from ean_mm.search.space import Bits, SearchSpace
 from ean_mm.search.storage import Record, SearchStorage
 from ean_mm.search.strategies.base import bits_of
@@ -111,15 +111,15 @@ class MaskSearch:
             },
             'evaluation': self.settings,
         }
-        _on_main_process(self._start, resume)
-        requests, unknown = _on_main_process(self._next)
+        on_main_process(self._start, resume)
+        requests, unknown = on_main_process(self._next)
         while requests is not None:
-            record, requests, unknown = _on_main_process(
+            record, requests, unknown = on_main_process(
                 self._learn, requests, self._judge(unknown)
             )
             self._report(record)
-        self._report(_on_main_process(self._finish, self._judge(unknown)))
-        best = _on_main_process(self.best)
+        self._report(on_main_process(self._finish, self._judge(unknown)))
+        best = on_main_process(self.best)
         self.space.apply(best.bits)
         return best
 
@@ -252,7 +252,9 @@ class MaskSearch:
     ) -> Record:
         entries = []
         for asked in requests:
-            entries.append(dict(self._entry(asked), known=asked.bits in told_before))
+            judgement = self.history.judgements[asked]
+            entry = entry_of(asked, judgement, self._names(asked.bits))
+            entries.append(dict(entry, known=asked.bits in told_before))
             told_before.add(asked.bits)
         best = self.best()
         return dict(
@@ -262,39 +264,8 @@ class MaskSearch:
             known_share=1 - len(self.history.told) / self.history.num_draws,
         )
 
-    def _entry(self, asked: Request) -> Dict[str, Any]:
-        """Write a judgement as JSON; what it does not have is left out."""
-        judgement = self.history.judgements[asked]
-        optional = dict(
-            cost=judgement.cost,
-            budget=judgement.budget,
-            asked=asked.budget if asked.budget != judgement.budget else None,
-            loss=judgement.loss,
-            train_loss=judgement.train_loss,
-            curve=list(judgement.curve) or None,
-            diverged=judgement.diverged or None,
-        )
-        return dict(
-            mask=self._names(judgement.bits),
-            metric=judgement.metric,
-            sparsity=judgement.sparsity,
-            reward=judgement.reward,
-            **{key: value for key, value in optional.items() if value is not None},
-        )
-
     def _read(self, entry: Dict[str, Any]) -> Tuple[Request, Measurement]:
-        """Read back what was measured from an entry of the history."""
-        budget = entry.get('budget')
-        request = Request(self.space.join(entry['mask']), entry.get('asked', budget))
-        return request, Measurement(
-            metrics={},
-            percent=entry['metric'],
-            loss=entry.get('loss'),
-            train_loss=entry.get('train_loss'),
-            curve=tuple(entry.get('curve', ())),
-            diverged=entry.get('diverged', False),
-            iterations=budget,
-        )
+        return read_entry(entry, self.space.join(entry['mask']))
 
     def _names(self, bits: Bits) -> Dict[str, str]:
         return {name: str(mask) for name, mask in self.space.split(bits).items()}
@@ -337,17 +308,3 @@ class MaskSearch:
     def _report(self, record: Record) -> None:
         if self.on_step is not None:
             self.on_step(record)
-
-
-def _on_main_process(function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function on rank 0 and return its result, or raise its error, on all."""
-    outcome: List[Any] = [None, None]
-    if is_main_process():
-        try:
-            outcome[0] = function(*args)
-        except EANError as error:
-            outcome[1] = error
-    broadcast_object_list(outcome)
-    if outcome[1] is not None:
-        raise outcome[1]
-    return outcome[0]

@@ -4,17 +4,15 @@ import copy
 import json
 import math
 import statistics
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import torch
 from mmengine.dist import all_gather_object, get_dist_info, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.registry import TASK_UTILS
 from mmengine.runner import Runner
-from torch import distributed
 from torch.utils.data import DataLoader
 
 from ean_mm.errors import EANError
@@ -27,6 +25,7 @@ from ean_mm.search.evaluation.short_config import short_config
 from ean_mm.search.evaluation.stopping import StoppingRule
 from ean_mm.search.evaluation.training import MaskTraining
 from ean_mm.search.history import Request
+from ean_mm.search.processes import alone
 from ean_mm.search.space import Bits, SearchSpace, unwrapped
 
 PROBED = 4
@@ -112,7 +111,7 @@ class TrainedEvaluation:
 
         self._train_set = runner.train_loop.dataloader.dataset
         self._loader_cfg = runner.cfg.train_dataloader
-        with _alone():
+        with alone():
             epoch = len(self._train_loader(length=1).batch_sampler.batch_sampler)
         cfg, self._length = short_config(runner.cfg, epoch, budget)
         by_epoch = 'max_epochs' in cfg.train_cfg
@@ -157,7 +156,7 @@ class TrainedEvaluation:
         """Judge masks at their budgets, the processes sharing the masks."""
         rank, world_size = get_dist_info()
         own: Dict[int, Measurement] = {}
-        with _alone():
+        with alone():
             for number in range(rank, len(requests), world_size):
                 own[number] = self._one(requests[number])
         everyones: Dict[int, Measurement] = {}
@@ -231,7 +230,7 @@ class TrainedEvaluation:
     def seconds_per_iteration(self) -> float:
         """Measure an iteration with attention in every block, in seconds."""
         bits = (1,) * self.space.num_bits
-        with _alone():
+        with alone():
             _, hook = self.training.run(
                 bits,
                 PROBED,
@@ -285,17 +284,3 @@ def _rounded(rung: int, step: int, whole: int) -> int:
 def _measurement(entry: Dict[str, Any]) -> Measurement:
     facts = {key: value for key, value in entry.items() if key != 'losses'}
     return Measurement(**dict(facts, curve=tuple(facts['curve'])))
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Let this process be one of its own, for Runners that train by themselves."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        yield
-        return
-    world = distributed.group.WORLD
-    distributed.group.WORLD = None
-    try:
-        yield
-    finally:
-        distributed.group.WORLD = world

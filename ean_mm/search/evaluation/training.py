@@ -5,32 +5,29 @@ import logging
 import math
 import shutil
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
-from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import DefaultScope
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ean_mm.search.evaluation.base import Measurement
-from ean_mm.search.evaluation.batches import seed_from
+from ean_mm.search.evaluation.training_hooks import (
+    Diverged,
+    RewardLossHook,
+    TrainingHook,
+)
 from ean_mm.search.space import Bits, SearchSpace
 
 CURVE_POINTS = 20
-MAX_SKIPPED = 100
-"""steps in a row that mixed precision may skip for gradients that are not finite"""
-
 PARTS = (
     'optim_wrapper',
     'auto_scale_lr',
@@ -44,10 +41,6 @@ PARTS = (
     'env_cfg',
 )
 """what a Runner takes over from a config"""
-
-
-class Diverged(Exception):
-    """A loss is not finite."""
 
 
 class _QuietConfig(Config):
@@ -75,128 +68,6 @@ class QuietRunner:
 
     def _init_model_weights(self) -> None:
         """Keep the weights, which all masks start from."""
-
-
-class TrainingHook(Hook):
-    """Seeds every iteration, keeps the losses, and ends the training at a budget.
-
-    Args:
-        seed: Seed; an iteration's random numbers depend on it and its number alone.
-        bits: The mask; set when training begins.
-        budget: Iterations after which to stop.
-        losses: Losses of the iterations done before, to go on with.
-    """
-
-    priority = 'VERY_HIGH'
-
-    def __init__(self, seed: int, bits: Bits, budget: int, losses: List[float]) -> None:
-        self.seed = seed
-        self.bits = bits
-        self.budget = budget
-        self.losses = losses
-        self.times: List[float] = []
-        self._num_skipped = 0
-
-    def before_train(self, runner: Runner) -> None:
-        loop = runner.train_loop
-        if isinstance(loop, IterBasedTrainLoop):
-            loop.dataloader_iterator = _Ahead(loop.dataloader, runner.iter)
-
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None
-    ) -> None:
-        self.times.append(time.perf_counter())
-        seed_from(self.seed, runner.iter, 1)
-
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Optional[dict] = None,
-    ) -> None:
-        loss = torch.as_tensor((outputs or {}).get('loss', math.nan)).item()
-        self.losses.append(loss)
-        self._num_skipped = 0 if math.isfinite(loss) else self._num_skipped + 1
-        skips = isinstance(runner.optim_wrapper, AmpOptimWrapper)
-        if self._num_skipped > (MAX_SKIPPED if skips else 0):
-            raise Diverged
-        if runner.iter + 1 >= self.budget:
-            runner.train_loop.stop_training = True
-
-
-class _Ahead:
-    """An iteration-based training's batches, those that it has seen left out.
-
-    mmengine's loop passes over them, onedl-mmengine's asks for that.
-    """
-
-    def __init__(self, dataloader: DataLoader, seen: int) -> None:
-        self._dataloader, self._seen = dataloader, seen
-        self._batches: Optional[Iterator[Any]] = None
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        if self._seen:  # the loader begins after these
-            self._seen -= 1
-            return None
-        if self._batches is None:
-            self._batches = iter(self._dataloader)
-        return next(self._batches)
-
-    def skip_iter(self, num_iters: int) -> None:
-        """Pass over the batches seen."""
-        self._seen -= num_iters
-
-
-class RewardLossHook(Hook):
-    """Averages the loss over the reward images, beside their metric.
-
-    Detectors and segmentors whose pipeline resizes an image but not its annotation have
-    no loss there, and None is kept.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.total, self.images = 0.0, 0
-        self.loss: Optional[float] = None
-
-    @torch.no_grad()
-    def after_val_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Any = None,
-    ) -> None:
-        if self.images < 0 or not _fits(data_batch):
-            self.images = -1
-            return
-        model: Any = runner.model
-        with torch.random.fork_rng():
-            seed_from(self.seed, batch_idx, 2)  # of samplers of boxes
-            data = model.data_preprocessor(copy.copy(data_batch), False)
-            losses = model._run_forward(data, mode='loss')
-        loss, _ = model.parse_losses(losses)
-        self.total += float(loss) * len(outputs)
-        self.images += len(outputs)
-
-    def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
-        if self.images > 0:
-            self.loss = self.total / self.images
-
-
-def _fits(data_batch: Any) -> bool:
-    """Whether annotations are in the coordinates of the images that a network sees."""
-    if not isinstance(data_batch, dict):
-        return False
-    for sample in data_batch.get('data_samples') or []:
-        scale = sample.metainfo.get('scale_factor', (1.0, 1.0))
-        if any(factor != 1 for factor in np.ravel(scale)):
-            return False
-    return True
 
 
 class MaskTraining:
@@ -253,7 +124,7 @@ class MaskTraining:
         Returns:
             What was measured, and the hook that has the losses and times.
         """
-        hook = TrainingHook(self.seed, bits, budget, list(losses or []))
+        hook = TrainingHook(self.seed, budget, list(losses or []))
         reward_loss = RewardLossHook(self.seed)
         with _surroundings() as folder:
             runner = self._build(folder, train_loader, reward_loader, metrics)
