@@ -55,9 +55,9 @@ def require_labels(model: nn.Module, dataset: Any, where: str) -> None:
     """
     head = getattr(model, 'head', None)
     num_classes = getattr(head, 'num_classes', None)
-    labels = _labels(dataset) if isinstance(num_classes, int) else None
-    if labels is None:
+    if not isinstance(num_classes, int):
         return
+    labels = _labels(dataset) or []
     if not isinstance(head, MultiLabelClsHead) and any(x.ndim for x in labels):
         return  # no classes, but what of a gallery is to be retrieved
     wrong = [
