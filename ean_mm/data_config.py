@@ -62,6 +62,12 @@ def datasets_of(
                 yield f'{type_name(hook)}.dataloader', dataset
 
 
+def datasets_with_pipeline(loader: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """Return the innermost data sets of a loader's config, which have a pipeline."""
+    found = _dicts_with(loader.get('dataset'), 'pipeline')
+    return [each for each in found if not {'dataset', 'datasets'} & set(each)]
+
+
 def _dicts_with(node: Any, entry: str) -> List[Dict[str, Any]]:
     if isinstance(node, dict):
         found = [node] if entry in node else []

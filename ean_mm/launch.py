@@ -23,6 +23,7 @@ from ean_mm.compat import import_toolbox
 from ean_mm.config_types import toolbox_of, type_name
 from ean_mm.data_config import mend_loaders, require_data, set_data_root
 from ean_mm.errors import EANError, one_line
+from ean_mm.host_options import add_loader_arguments, set_loader_options
 
 # Read by PyTorch at its first allocation on the CPU, and used on Linux only. Without
 # huge pages, large activations cost more time in page faults than some layers take: on
@@ -97,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='how the processes of a distributed run were started',
     )
+    add_loader_arguments(parser)
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
@@ -109,6 +111,7 @@ def read_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    set_loader_options(cfg, args)
     add_hook(cfg, 'MaskHook')
     use_safe_checkpoints(cfg)
     return cfg

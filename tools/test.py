@@ -2,19 +2,24 @@
 
 import argparse
 
-from mmengine.evaluator import DumpResults
-from mmengine.runner import Runner
+import mmengine
+from mmengine.dist import is_main_process
 
 from ean_mm import launch
+from ean_mm.fileio import require_folder
+from ean_mm.host_options import (
+    add_test_arguments,
+    build_runner,
+    collect_predictions,
+    set_test_options,
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file, of mmpretrain, mmdet or mmseg')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument(
-        '--out', metavar='FILE', help='write the predictions to a pickle file'
-    )
+    add_test_arguments(parser)
     launch.add_arguments(parser)
     return parser.parse_args()
 
@@ -23,12 +28,16 @@ def main() -> None:
     args = parse_args()
     cfg = launch.read_config(args)
     cfg.load_from = args.checkpoint
+    set_test_options(cfg, args)
+    if args.out:
+        require_folder(args.out)
     launch.check(cfg, ('test_dataloader',))
     launch.prepare_distributed(cfg)
-    runner = Runner.from_cfg(cfg)
-    if args.out:
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    runner.test()
+    runner = build_runner(cfg)
+    collect_predictions(runner, args)
+    metrics = runner.test()
+    if args.out_item == 'metrics' and is_main_process():
+        mmengine.dump(metrics, args.out)
 
 
 if __name__ == '__main__':

@@ -2,9 +2,8 @@
 
 import argparse
 
-from mmengine.runner import Runner
-
 from ean_mm import launch
+from ean_mm.host_options import build_runner
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,7 +51,7 @@ def main() -> None:
     launch.set_resume(cfg, args.resume)
     launch.check(cfg, ('train_dataloader', 'val_dataloader'))
     launch.prepare_distributed(cfg)
-    Runner.from_cfg(cfg).train()
+    build_runner(cfg).train()
 
 
 if __name__ == '__main__':

@@ -57,9 +57,7 @@ def require_labels(model: nn.Module, dataset: Any, where: str) -> None:
     num_classes = getattr(head, 'num_classes', None)
     if not isinstance(num_classes, int):
         return
-    labels = _labels(dataset)
-    if labels is None:
-        return
+    labels = _labels(dataset) or []
     if not isinstance(head, MultiLabelClsHead) and any(x.ndim for x in labels):
         return  # no classes, but what of a gallery is to be retrieved
     wrong = [
