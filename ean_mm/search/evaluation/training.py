@@ -209,6 +209,7 @@ class MaskTraining:
         iterations: Iterations of the whole of it.
         start: Weights that every mask starts from.
         seed: Seed of everything random in it.
+        space: The masks of the run's model.
     """
 
     def __init__(
@@ -218,8 +219,10 @@ class MaskTraining:
         iterations: int,
         start: Dict[str, Tensor],
         seed: int,
+        space: SearchSpace,
     ) -> None:
         self.cfg = cfg
+        self.space = space
         self.iterations = iterations
         self.start = start
         self.seed = seed
@@ -257,7 +260,7 @@ class MaskTraining:
         reward_loss = RewardLossHook(self.seed)
         with _surroundings() as folder:
             runner = self._build(folder, train_loader, reward_loader, metrics)
-            SearchSpace(runner.model).apply(bits)
+            self.space.like(runner.model).apply(bits)
             if resume_from is not None:
                 runner._load_from, runner._resume = str(resume_from), True
             else:
