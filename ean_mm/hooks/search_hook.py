@@ -218,6 +218,7 @@ class EANSearchHook(Hook):
         finally:
             if isinstance(evaluator, MaskEvaluator) and evaluator.calibration:
                 evaluator.calibration.restore()
+        log.unreported(search.history)
         if isinstance(evaluator, MaskEvaluator):
             log.supernet(evaluator, search.history.num_draws)
         effects = {}

@@ -311,7 +311,7 @@ class MaskTraining:
         losses: List[float],
         budget: int,
     ) -> Measurement:
-        diverged = not results or not all(map(math.isfinite, losses))
+        diverged = not all(map(math.isfinite, losses))
         second_half = losses[len(losses) // 2 :]
         edges = np.linspace(0, self.iterations, CURVE_POINTS + 1).round().astype(int)
         parts = [losses[a:b] for a, b in zip(edges, edges[1:]) if b <= len(losses)]
