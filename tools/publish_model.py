@@ -144,7 +144,7 @@ def pack(
         ean_mm=dict(
             version=__version__,
             masks={name: str(module.mask) for name, module in modules.items()},
-            modules=SearchSpace(model).describe() if modules else {},
+            modules=SearchSpace(model, list(modules)).describe() if modules else {},
         ),
     )
     weights = {

@@ -1,9 +1,8 @@
 """Search the mask, in a supernet that was trained or by training masks."""
 
 import copy
-import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Optional, Sequence, Union
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -15,7 +14,12 @@ from ean_mm.datasets.labels import require_labels
 from ean_mm.errors import EANError, one_line
 from ean_mm.hooks.mask_hook import weight_names
 from ean_mm.hooks.search_log import SearchLog
-from ean_mm.hooks.search_setup import build_searcher, leave_out_training
+from ean_mm.hooks.search_setup import (
+    build_searcher,
+    find_space,
+    judging_settings,
+    leave_out_training,
+)
 from ean_mm.search.evaluation.base import Evaluation
 from ean_mm.search.evaluation.batch_cache import num_bytes
 from ean_mm.search.evaluation.calibration import BNCalibration, draw_batches
@@ -72,6 +76,8 @@ class EANSearchHook(Hook):
             the model runs.
         seed: Seed of the search, unless the searcher has one; the runner's by default.
         log_interval: Steps between two lines of the log.
+        modules: Names of the modules whose masks are searched, as ``['backbone']``; by
+            default the supernet's, or all that have a mask and are trained.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class EANSearchHook(Hook):
         activation_memory: Union[int, str] = '2GiB',
         seed: Optional[int] = None,
         log_interval: int = 10,
+        modules: Optional[Sequence[str]] = None,
     ) -> None:
         self.searcher = searcher or dict(type='RLController')
         try:
@@ -104,10 +111,11 @@ class EANSearchHook(Hook):
         self.activation_memory = num_bytes(activation_memory)
         self.seed = seed
         self.log_interval = log_interval
+        self.modules = modules
 
     def before_train(self, runner: Runner) -> None:
         # What would stop the search stops the run before hours of training.
-        space = SearchSpace(runner.model)
+        space = find_space(runner, self.modules)
         build_searcher(self.searcher, self._seed(runner), space)
         if runner.val_loop is None and None in (self.dataloader, self.evaluator):
             raise EANError(
@@ -178,7 +186,7 @@ class EANSearchHook(Hook):
 
     def _search(self, runner: Runner, validation: Optional[Validation] = None) -> None:
         """Search, where each mask needs the run's validation or not."""
-        space = SearchSpace(runner.model)
+        space = find_space(runner, self.modules)
         searcher = build_searcher(self.searcher, self._seed(runner), space)
         log = SearchLog(
             runner, space, self.reward, searcher.num_steps, self.log_interval
@@ -190,7 +198,9 @@ class EANSearchHook(Hook):
             evaluator,
             self.reward,
             SearchStorage(self._folder(runner)),
-            self._settings(runner),
+            judging_settings(
+                runner, self.dataloader, self.evaluator, self.calibration_batches
+            ),
             on_step=log.step,
         )
         runner.call_hook('before_search', search=search)
@@ -199,6 +209,8 @@ class EANSearchHook(Hook):
             f'{len(self._reward_loader.dataset)} reward images, '
             f'{searcher.num_steps} steps'
         )
+        if space.exceptions():
+            runner.logger.info(f'Search: {space.exceptions()}')
         if isinstance(evaluator, TrainedEvaluation):
             runner.logger.info(evaluator.estimate(searcher))
         try:
@@ -206,6 +218,7 @@ class EANSearchHook(Hook):
         finally:
             if isinstance(evaluator, MaskEvaluator) and evaluator.calibration:
                 evaluator.calibration.restore()
+        log.unreported(search.history)
         if isinstance(evaluator, MaskEvaluator):
             log.supernet(evaluator, search.history.num_draws)
         effects = {}
@@ -281,17 +294,4 @@ class EANSearchHook(Hook):
             activation_memory=self.activation_memory,
             folder=self._folder(runner),
             validation=validation,
-        )
-
-    def _settings(self, runner: Runner) -> str:
-        """Say what rewards depend on beside the weights and the reward images."""
-        loader = self.dataloader or runner.cfg.get('val_dataloader')
-        return json.dumps(
-            dict(
-                dataset=loader and loader['dataset'],
-                evaluator=self.evaluator or runner.cfg.get('val_evaluator'),
-                calibration_batches=self.calibration_batches,
-                fp16=getattr(runner.val_loop, 'fp16', False),
-            ),
-            default=str,
         )

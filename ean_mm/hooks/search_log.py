@@ -6,9 +6,9 @@ from typing import Optional
 from mmengine.runner import Runner
 
 from ean_mm.search.evaluation.base import Measurement
-from ean_mm.search.evaluation.reward import Reward
+from ean_mm.search.evaluation.reward import UNITS, Reward
 from ean_mm.search.evaluation.supernet import MaskEvaluator
-from ean_mm.search.history import Request
+from ean_mm.search.history import History, Request
 from ean_mm.search.space import SearchSpace
 from ean_mm.search.storage import Record
 
@@ -79,13 +79,25 @@ class SearchLog:
         if measurement.diverged:
             facts = 'diverged, which counts as a bad mask'
         else:
-            percent = self.reward.percent(measurement.metrics)
-            facts = f'{self.reward.metric}: {percent:.2f}'
+            metric = self.reward.metric
+            value = measurement.metrics.get(metric)
+            facts = f'{metric}: none'  # the loop says what that means
+            if isinstance(value, (int, float)):
+                facts = f'{metric}: {value * UNITS[self.reward.unit]:.2f}'
             for name in ('loss', 'train_loss'):
                 if getattr(measurement, name) is not None:
                     facts += f'  {name}: {getattr(measurement, name):.4f}'
         self.runner.logger.info(f'Mask {masks}, {request.budget} iterations  {facts}')
         self.runner.call_hook('after_mask', request=request, measurement=measurement)
+
+    def unreported(self, history: History) -> None:
+        """Log how many masks have no metric."""
+        number = sum(known.unreported for known in history)
+        if number:
+            self.runner.logger.warning(
+                f'{number} of {len(history)} masks have no {self.reward.metric}, as '
+                'where nothing is detected, which counts as 0'
+            )
 
     def supernet(self, evaluator: MaskEvaluator, num_draws: int) -> None:
         """Log what the evaluation in a supernet took."""

@@ -1,6 +1,7 @@
 """What the search hook needs before it searches."""
 
-from typing import Any, Dict, Optional
+import json
+from typing import Any, Dict, Optional, Sequence
 
 from mmengine.registry import TASK_UTILS
 from mmengine.runner import Runner
@@ -9,6 +10,30 @@ from ean_mm.errors import EANError, one_line
 from ean_mm.search.evaluation.short_config import short_config
 from ean_mm.search.loop import Searcher
 from ean_mm.search.space import SearchSpace
+
+
+def find_space(runner: Runner, modules: Optional[Sequence[str]]) -> SearchSpace:
+    """Return the masks that a run searches.
+
+    Args:
+        runner: The run.
+        modules: Names of the modules; None for those that its supernet is trained for.
+
+    Raises:
+        ValueError: The supernet is trained for other modules.
+    """
+    hooks: Any = [h for h in runner.hooks if type(h).__name__ == 'SupernetHook']
+    trained = [hook.modules for hook in hooks if hook.modules is not None]
+    modules = modules or (trained[0] if trained else None)
+    space = SearchSpace(runner.model, modules)
+    for hook in hooks:
+        others = list(SearchSpace(runner.model, hook.modules).modules)
+        if others != list(space.modules):
+            raise EANError(
+                f'EANSearchHook searches {", ".join(space.modules)}, and SupernetHook '
+                f'trains {", ".join(others)}; give both the same modules'
+            )
+    return space
 
 
 def build_searcher(cfg: Dict[str, Any], seed: int, space: SearchSpace) -> Searcher:
@@ -49,3 +74,22 @@ def leave_out_training(runner: Runner, budget: int, start: Optional[str]) -> Non
     if not supernet:
         loop: Any = runner.train_loop
         loop._max_epochs = loop._max_iters = 0
+
+
+def judging_settings(
+    runner: Runner,
+    dataloader: Optional[Dict[str, Any]],
+    evaluator: Any,
+    calibration_batches: int,
+) -> str:
+    """Say what rewards depend on beside the weights and the reward images."""
+    loader = dataloader or runner.cfg.get('val_dataloader')
+    return json.dumps(
+        dict(
+            dataset=loader and loader['dataset'],
+            evaluator=evaluator or runner.cfg.get('val_evaluator'),
+            calibration_batches=calibration_batches,
+            fp16=getattr(runner.val_loop, 'fp16', False),
+        ),
+        default=str,
+    )

@@ -1,7 +1,7 @@
 """Train a weight-sharing supernet: another random mask for every iteration."""
 
 import math
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import numpy as np
 import torch
@@ -47,6 +47,8 @@ class SupernetHook(Hook):
             ``'sandwich'``: no bit, every bit and two masks drawn bit by bit take turns,
             after Yu & Huang, 2019, universally slimmable networks
             (https://arxiv.org/abs/1903.05134), section 3.1, where they share a step.
+        modules: Names of the modules to draw masks for, as ``['backbone']``; by default
+            all that have one and are trained. A momentum teacher has its student's.
     """
 
     priority = 'HIGH'
@@ -57,6 +59,7 @@ class SupernetHook(Hook):
         val_mask: Any = 'none',
         seed: Optional[int] = None,
         sampling: str = 'independent',
+        modules: Optional[Sequence[str]] = None,
     ) -> None:
         if not 0 <= p <= 1:
             raise EANError(f'p={p} is no probability; give a number from 0 to 1')
@@ -68,6 +71,7 @@ class SupernetHook(Hook):
         self.sampling = sampling
         self.val_mask = val_mask
         self.seed = seed
+        self.modules = modules
         self._space: Optional[SearchSpace] = None
         self._finite_loss: Optional[float] = None
         self._num_skipped = 0
@@ -76,7 +80,7 @@ class SupernetHook(Hook):
     def space(self, runner: Runner) -> SearchSpace:
         """The masks of the runner's model."""
         if self._space is None:
-            self._space = SearchSpace(runner.model)
+            self._space = SearchSpace(runner.model, self.modules)
         return self._space
 
     def draw(self, runner: Runner) -> Bits:
@@ -94,7 +98,9 @@ class SupernetHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         # A model without masks, or of others, is refused before the first epoch.
-        self.space(runner)
+        space = self.space(runner)
+        if space.exceptions():
+            runner.logger.info(f'Supernet: {space.exceptions()}')
         if runner.val_loop is not None:
             self.before_val_epoch(runner)
         seed = [runner.seed if self.seed is None else self.seed]
@@ -163,8 +169,8 @@ class SupernetHook(Hook):
             )
 
     def before_val_epoch(self, runner: Runner) -> None:
-        for module in self.space(runner).modules.values():
-            module.set_mask(self.val_mask)
+        space = self.space(runner)
+        space.set_masks(dict.fromkeys(space.modules, self.val_mask))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint['meta'].setdefault('ean_mm', {})['supernet'] = True

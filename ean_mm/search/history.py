@@ -43,6 +43,8 @@ class Judgement:
     """mean training loss over equal parts of the training so far"""
     diverged: bool = False
     """whether the training ended in a loss that is not finite"""
+    unreported: bool = False
+    """whether the evaluator had nothing to say of the metric, which counts as 0"""
 
 
 class History:

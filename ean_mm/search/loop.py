@@ -1,47 +1,21 @@
 """The search loop: ask for masks, judge the unknown ones, tell the rewards."""
 
 import json
-from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ean_mm.errors import EANError
-from ean_mm.search.entries import entry_of, read_entry
 from ean_mm.search.evaluation.base import Evaluation, Measurement
 from ean_mm.search.evaluation.cost import CostTable
+from ean_mm.search.evaluation.metric_reader import MetricReader
 from ean_mm.search.evaluation.reward import Reward
 from ean_mm.search.history import History, Judgement, Request
 from ean_mm.search.processes import on_main_process
+from ean_mm.search.records import from_entry, names_of, to_entry
 from ean_mm.search.space import Bits, SearchSpace
 from ean_mm.search.storage import Record, SearchStorage
-from ean_mm.search.strategies.base import bits_of
+from ean_mm.search.strategies.base import Searcher, bits_of
 
 Measured = Dict[Request, Measurement]
-
-
-class Searcher(Protocol):
-    """What the loop needs of a strategy; see ``BaseSearcher``, which hands it on."""
-
-    num_steps: int
-    step: int
-    seed: int
-
-    def ask(self) -> List[Any]: ...
-
-    def tell(
-        self,
-        masks: Sequence[Bits],
-        rewards: Sequence[float],
-        metrics: Optional[Sequence[float]] = None,
-    ) -> Dict[str, float]: ...
-
-    def mode(self) -> Bits: ...
-
-    def describe(self) -> Dict[str, Any]: ...
-
-    def probabilities(self) -> List[float]: ...
-
-    def state_dict(self) -> Dict[str, Any]: ...
-
-    def load_state_dict(self, state: Dict[str, Any]) -> None: ...
 
 
 class MaskSearch:
@@ -80,6 +54,7 @@ class MaskSearch:
         self.on_step = on_step
         self.cost: Optional[CostTable] = None
         self.history = History()
+        self._reader = MetricReader(reward, getattr(evaluator, 'evaluator', None))
         self._told_by_loop = not hasattr(searcher, 'history')
 
     def run(self, resume: bool = False) -> Judgement:
@@ -168,11 +143,10 @@ class MaskSearch:
             )
         self.history = History()
         self._hand_history()
-        for record in records:
-            for entry in record['masks']:
-                self._remember(self._read(entry))
+        entries = [entry for record in records for entry in record['masks']]
+        self._remember_all(dict(from_entry(self.space, entry) for entry in entries))
         for record in done:
-            told = [self._read(entry)[0] for entry in record['masks']]
+            told = [from_entry(self.space, entry)[0] for entry in record['masks']]
             rewards = [self.history.judgements[request].reward for request in told]
             self.history.tell([request.bits for request in told], rewards)
         self.storage.rewrite_history(done)
@@ -252,33 +226,29 @@ class MaskSearch:
     ) -> Record:
         entries = []
         for asked in requests:
-            judgement = self.history.judgements[asked]
-            entry = entry_of(asked, judgement, self._names(asked.bits))
-            entries.append(dict(entry, known=asked.bits in told_before))
+            entries.append(
+                dict(
+                    to_entry(self.space, asked, self.history.judgements[asked]),
+                    known=asked.bits in told_before,
+                )
+            )
             told_before.add(asked.bits)
         best = self.best()
         return dict(
             step=step,
             masks=entries,
-            best=dict(mask=self._names(best.bits), reward=best.reward),
+            best=dict(mask=names_of(self.space, best.bits), reward=best.reward),
             known_share=1 - len(self.history.told) / self.history.num_draws,
         )
 
-    def _read(self, entry: Dict[str, Any]) -> Tuple[Request, Measurement]:
-        return read_entry(entry, self.space.join(entry['mask']))
-
-    def _names(self, bits: Bits) -> Dict[str, str]:
-        return {name: str(mask) for name, mask in self.space.split(bits).items()}
-
     def _remember_all(self, measured: Measured) -> None:
-        for item in measured.items():
-            self._remember(item)
+        completed = self._reader.read(measured.values())
+        for request, measurement in zip(measured, completed):
+            self._remember(request, measurement)
 
-    def _remember(self, measured: Tuple[Request, Measurement]) -> None:
-        request, measurement = measured
-        percent = 0.0 if measurement.diverged else measurement.percent
-        if percent is None:
-            percent = self.reward.percent(measurement.metrics)
+    def _remember(self, request: Request, measurement: Measurement) -> None:
+        percent = measurement.percent
+        assert percent is not None
         sparsity = self.space.sparsity(request.bits)
         cost = None if self.cost is None else self.cost.percent(request.bits)
         score = measurement.score(percent, self.evaluator.measure)
@@ -294,6 +264,7 @@ class MaskSearch:
                 measurement.train_loss,
                 measurement.curve,
                 measurement.diverged,
+                measurement.unreported,
             ),
             request.budget,
         )

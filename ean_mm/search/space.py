@@ -1,6 +1,6 @@
-"""The search space: every masked module of a model."""
+"""The search space: the masked modules of a model that are trained."""
 
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -8,6 +8,7 @@ from torch import nn
 
 from ean_mm.errors import EANError
 from ean_mm.mask import Mask
+from ean_mm.search.discovery import discover
 
 Bits = Tuple[int, ...]
 
@@ -53,18 +54,30 @@ class SearchSpace:
 
     Args:
         model: The model, wrapped for distributed training or not.
+        modules: Names of the modules to search; by default all that are trained, see
+            :func:`~ean_mm.search.discovery.discover`.
 
     Raises:
-        ValueError: The model has no module with a mask.
+        ValueError: The model has no module with a mask, or none of such a name.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self.modules = masked_modules(model)
-        if not self.modules:
+    def __init__(
+        self, model: nn.Module, modules: Optional[Sequence[str]] = None
+    ) -> None:
+        masked = masked_modules(model)
+        if not masked:
             raise EANError(
                 'the model has nothing to search: no module with a mask and attention; '
                 "use backbone=dict(type='EANResNet', attention=dict(type=...), ...)"
             )
+        found = discover(unwrapped(model), masked, modules)
+        self.modules = {name: masked[name] for name in found.searched}
+        self.followers = {
+            name: (masked[name], student) for name, student in found.followers.items()
+        }
+        """momentum teachers: the module, and the name of the one whose mask it has"""
+        self.left_out = found.left_out
+        """names of the masked modules that keep their mask"""
         self.stage_blocks = {
             name: tuple(module.stage_blocks) for name, module in self.modules.items()
         }
@@ -106,8 +119,24 @@ class SearchSpace:
 
     def apply(self, bits: Sequence[int]) -> None:
         """Set the model to the masks in a string of bits."""
-        for name, mask in self.split(bits).items():
+        self.set_masks(self.split(bits))
+
+    def set_masks(self, masks: Mapping[str, Any]) -> None:
+        """Set each module to a mask, as ``Mask.parse`` reads it."""
+        for name, mask in masks.items():
             self.modules[name].set_mask(mask)
+        for follower, student in self.followers.values():
+            follower.set_mask(self.modules[student].mask)
+
+    def like(self, model: nn.Module) -> 'SearchSpace':
+        """Return the same space of a copy of the model."""
+        return SearchSpace(model, list(self.modules))
+
+    def exceptions(self) -> str:
+        """Say which masked modules are not searched; nothing if all are."""
+        facts = [f'{name} keeps its mask' for name in self.left_out]
+        facts += [f'{name} follows {s}' for name, (_, s) in self.followers.items()]
+        return ', '.join(facts)
 
     def sparsity(self, bits: Sequence[int]) -> float:
         """Fraction of zero bits, from 0 to 1."""

@@ -27,6 +27,9 @@ class Measurement:
     """whether the training ended in a loss that is not finite"""
     iterations: Optional[int] = None
     """iterations that it was trained for; None where nothing is trained"""
+    unreported: bool = False
+    """whether the evaluator had nothing to say of the metric, as where a detector
+    detects nothing"""
 
     def score(self, percent: float, measure: str) -> float:
         """Return what the reward weighs: the metric, or a loss as points below 0.

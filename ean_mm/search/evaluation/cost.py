@@ -68,7 +68,7 @@ def measure_cost(
     model.eval()
     if kind == 'latency':
         space.apply([0] * space.num_bits)
-        return _latency(model, data)
+        return _latency(model, space, data)
     calls = _record_calls(model, space, data)
     space.apply([0] * space.num_bits)
     if kind == 'flops':
@@ -91,12 +91,14 @@ def measure_cost(
     return CostTable(tuple(((i,), 100 * cost / plain) for i, cost in enumerate(costs)))
 
 
-def _latency(model: nn.Module, data: Dict[str, Any]) -> CostTable:
+def _latency(
+    model: nn.Module, searched: SearchSpace, data: Dict[str, Any]
+) -> CostTable:
     """Time every block of the deployed network with its attention and without."""
 
     def deployed(bit: int) -> Tuple[Any, SearchSpace]:
         network = copy.deepcopy(model)
-        space = SearchSpace(network)
+        space = searched.like(network)
         space.apply([bit] * space.num_bits)
         for module in space.modules.values():
             if hasattr(module, 'switch_to_deploy'):

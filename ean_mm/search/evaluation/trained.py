@@ -118,7 +118,9 @@ class TrainedEvaluation:
         whole = self._length * (cfg.train_cfg.max_epochs if by_epoch else 1)
         step = self._length if by_epoch else 1
         self.budgets = (*sorted({_rounded(r, step, whole) for r in rungs}), whole)
-        self.training = MaskTraining(runner, cfg, whole, start['state_dict'], self.seed)
+        self.training = MaskTraining(
+            runner, cfg, whole, start['state_dict'], self.seed, space
+        )
         if hasattr(self.dataset, 'metainfo'):
             evaluator.dataset_meta = self.dataset.metainfo
 

@@ -80,6 +80,7 @@ class MaskTraining:
         iterations: Iterations of the whole of it.
         start: Weights that every mask starts from.
         seed: Seed of everything random in it.
+        space: The masks of the run's model.
     """
 
     def __init__(
@@ -89,8 +90,10 @@ class MaskTraining:
         iterations: int,
         start: Dict[str, Tensor],
         seed: int,
+        space: SearchSpace,
     ) -> None:
         self.cfg = cfg
+        self.space = space
         self.iterations = iterations
         self.start = start
         self.seed = seed
@@ -128,7 +131,7 @@ class MaskTraining:
         reward_loss = RewardLossHook(self.seed)
         with _surroundings() as folder:
             runner = self._build(folder, train_loader, reward_loader, metrics)
-            SearchSpace(runner.model).apply(bits)
+            self.space.like(runner.model).apply(bits)
             if resume_from is not None:
                 runner._load_from, runner._resume = str(resume_from), True
             else:
@@ -179,7 +182,7 @@ class MaskTraining:
         losses: List[float],
         budget: int,
     ) -> Measurement:
-        diverged = not results or not all(map(math.isfinite, losses))
+        diverged = not all(map(math.isfinite, losses))
         second_half = losses[len(losses) // 2 :]
         edges = np.linspace(0, self.iterations, CURVE_POINTS + 1).round().astype(int)
         parts = [losses[a:b] for a, b in zip(edges, edges[1:]) if b <= len(losses)]

@@ -1,10 +1,37 @@
 """What all strategies have in common: a strategy says which masks to judge next."""
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
 
 from ean_mm.errors import EANError
 from ean_mm.search.history import History, Request
 from ean_mm.search.space import Bits
+
+
+class Searcher(Protocol):
+    """What the loop needs of a strategy; see ``BaseSearcher``, which hands it on."""
+
+    num_steps: int
+    step: int
+    seed: int
+
+    def ask(self) -> List[Any]: ...
+
+    def tell(
+        self,
+        masks: Sequence[Bits],
+        rewards: Sequence[float],
+        metrics: Optional[Sequence[float]] = None,
+    ) -> Dict[str, float]: ...
+
+    def mode(self) -> Bits: ...
+
+    def describe(self) -> Dict[str, Any]: ...
+
+    def probabilities(self) -> List[float]: ...
+
+    def state_dict(self) -> Dict[str, Any]: ...
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None: ...
 
 
 class BaseSearcher:
