@@ -123,6 +123,8 @@ class MaskSearch:
         self._hand_history()
         if hasattr(self.searcher, 'prepare'):
             self.searcher.prepare(self.evaluator.budgets)
+        if hasattr(self.searcher, 'join'):
+            self.searcher.join(self.fingerprint)
         state = self.storage.load(self.fingerprint) if resume else None
         if state is None:
             if self.reward.cost is not None:

@@ -1,6 +1,6 @@
 """What all strategies have in common: a strategy says which masks to judge next."""
 
-from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from ean_mm.errors import EANError
 from ean_mm.search.history import History, Request
@@ -79,6 +79,12 @@ class BaseSearcher:
             budgets: Iterations that a mask may be trained for, in ascending order;
                 none where nothing is trained.
             noise: Standard deviation of a reward, where it is known.
+        """
+
+    def join(self, fingerprint: Mapping[str, str]) -> None:
+        """Learn what rewards depend on, before the first :meth:`ask`.
+
+        A strategy that shares its search with other processes compares it with theirs.
         """
 
     def ask(self) -> List[Any]:

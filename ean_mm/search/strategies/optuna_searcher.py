@@ -1,7 +1,7 @@
 """Search by one of Optuna's samplers."""
 
 import warnings
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
 from mmengine.registry import TASK_UTILS
@@ -9,6 +9,7 @@ from mmengine.registry import TASK_UTILS
 from ean_mm.errors import EANError
 from ean_mm.search.space import Bits
 from ean_mm.search.strategies.base import BaseSearcher
+from ean_mm.search.strategies.shared_study import SharedStudy
 
 SAMPLERS = ('tpe', 'cmaes', 'nsgaii')
 
@@ -36,12 +37,15 @@ class OptunaSearcher(BaseSearcher):
         sampler: ``'tpe'``, ``'cmaes'`` or ``'nsgaii'``.
         storage: URL of a database in which workers share a study, as
             ``'sqlite:///search.db'``. They must search the same supernet with the same
-            sampler.
+            sampler and rewards; others are refused.
         study_name: Name of the study in that database.
+        heartbeat: Seconds between two signs of life of a worker that judges masks, with
+            a storage. Masks of one that has given none for twice as long are asked for
+            by others.
 
     Raises:
-        ValueError: Unknown sampler, a storage without a study's name, or Optuna is not
-            installed.
+        ValueError: Unknown sampler, a storage without a study's name or that cannot be
+            used, a study of another search, or Optuna is not installed.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class OptunaSearcher(BaseSearcher):
         sampler: str = 'tpe',
         storage: Optional[str] = None,
         study_name: Optional[str] = None,
+        heartbeat: int = 60,
     ) -> None:
         super().__init__(
             num_bits, seed=seed, num_steps=num_steps, masks_per_step=masks_per_step
@@ -67,19 +72,30 @@ class OptunaSearcher(BaseSearcher):
         self.sampler = sampler
         self.storage = storage
         self.study_name = study_name
+        self.heartbeat = heartbeat
         self._start()
 
     def _start(self) -> None:
         """Create the study, or join the one in the storage."""
         optuna = _import_optuna(self.sampler)
         single = self.sampler != 'nsgaii'
-        self.study = optuna.create_study(
-            directions=['maximize'] if single else ['maximize', 'minimize'],
-            sampler=self._build_sampler(optuna),
-            storage=self.storage,
-            study_name=self.study_name,
-            load_if_exists=True,
-        )
+        directions = ['maximize'] if single else ['maximize', 'minimize']
+        sampler = self._build_sampler(optuna)
+        self._shared: Optional[SharedStudy] = None
+        if self.storage is None:
+            self.study = optuna.create_study(directions=directions, sampler=sampler)
+        else:
+            assert self.study_name is not None
+            self._shared = SharedStudy(
+                optuna,
+                self.storage,
+                self.study_name,
+                directions,
+                sampler,
+                dict(num_bits=self.num_bits, sampler=self.sampler),
+                self.heartbeat,
+            )
+            self.study = self._shared.study
         self._trials: List[Any] = []  # those that were asked for and not yet told
         self._told: List[Dict[str, Any]] = []
 
@@ -100,10 +116,23 @@ class OptunaSearcher(BaseSearcher):
                 )
             return samplers.NSGAIISampler(seed=seed)
 
+    def join(self, fingerprint: Mapping[str, str]) -> None:
+        """Compare what rewards depend on with the other workers of a storage.
+
+        Raises:
+            ValueError: They search something else, as another supernet.
+        """
+        if self._shared is not None:
+            self._shared.join(fingerprint)
+
     def ask(self) -> List[Bits]:
         """Ask the sampler for the masks of the next step."""
-        self._trials = [self.study.ask() for _ in range(self.masks_per_step)]
-        return [self._suggest(trial) for trial in self._trials]
+        if self._shared is None:
+            self._trials = [self.study.ask() for _ in range(self.masks_per_step)]
+            return [self._suggest(trial) for trial in self._trials]
+        self._trials = self._shared.ask(self.masks_per_step)
+        with self._shared.one_line_errors('give another study_name'):
+            return [self._suggest(trial) for trial in self._trials]
 
     def _suggest(self, trial: Any) -> Bits:
         names = [f'bit_{bit}' for bit in range(self.num_bits)]
@@ -143,8 +172,9 @@ class OptunaSearcher(BaseSearcher):
     def _tell_study(
         self, masks: Sequence[Bits], values: Sequence[Sequence[float]]
     ) -> None:
+        tell = self.study.tell if self._shared is None else self._shared.tell
         for trial, value in zip(self._trials, values):
-            self.study.tell(trial, value)
+            tell(trial, value)
         self._trials = []
         if self.storage is None:
             self._told.append(
