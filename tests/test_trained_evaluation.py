@@ -20,7 +20,7 @@ SEEN = {}
 
 
 @HOOKS.register_module(force=True)
-class WatchHook(Hook):
+class WatchTrainingHook(Hook):
     """Keeps the first image and the learning rate of every iteration, and the weights
     that a training begins with."""
 
@@ -103,7 +103,7 @@ def test_a_search_trains_masks_and_not_the_network(config, build_runner):
 
 
 def test_masks_differ_by_the_mask_alone(config, build_runner):
-    config.custom_hooks.append(dict(type='WatchHook'))
+    config.custom_hooks.append(dict(type='WatchTrainingHook'))
     search(build_runner, config)
     first, *others = SEEN.values()
     assert len(others) == 3 and len(first) == 9
@@ -116,7 +116,7 @@ def test_masks_differ_by_the_mask_alone(config, build_runner):
 
 
 def test_the_schedule_is_that_of_the_config_at_the_budget(config, build_runner):
-    config.custom_hooks.append(dict(type='WatchHook'))
+    config.custom_hooks.append(dict(type='WatchTrainingHook'))
     search(build_runner, config)
     for seen in SEEN.values():
         rates = [rate for _, rate, _ in seen]
@@ -252,7 +252,7 @@ def test_a_pruner_stops_masks_that_are_behind(config, build_runner):
 def test_a_search_may_start_from_the_supernet_that_the_run_trains(config, build_runner):
     config.custom_hooks.insert(1, dict(type='SupernetHook'))
     config.custom_hooks[2].evaluation.start = 'supernet'
-    config.custom_hooks.append(dict(type='WatchHook'))
+    config.custom_hooks.append(dict(type='WatchTrainingHook'))
     runner = search(build_runner, config)
     assert runner.iter == 66  # trained itself, three epochs
     trained = runner.model.state_dict()
@@ -266,29 +266,32 @@ class Stop(Exception):
 
 
 @HOOKS.register_module(force=True)
-class StopHook(Hook):
+class StopAfterMasksHook(Hook):
     """Ends a run when it has trained some masks."""
 
     allowed = 1000
 
     def after_mask(self, runner, request, measurement):
-        StopHook.allowed -= 1
-        if not StopHook.allowed:
+        StopAfterMasksHook.allowed -= 1
+        if not StopAfterMasksHook.allowed:
             raise Stop
 
 
 def test_a_search_goes_on_with_what_was_judged(config, build_runner):
-    config.custom_hooks += [dict(type='WatchHook'), dict(type='StopHook')]
+    config.custom_hooks += [
+        dict(type='WatchTrainingHook'),
+        dict(type='StopAfterMasksHook'),
+    ]
     through = copy.deepcopy(config)
     through.work_dir += '_through'
     search(build_runner, through)
     lines = Path(through.work_dir, 'search/history.jsonl').read_bytes().splitlines()
     last_of_second_step = json.loads(lines[1])['masks'][1]['mask']['backbone']
 
-    StopHook.allowed = 3
+    StopAfterMasksHook.allowed = 3
     with pytest.raises(Stop):
         search(build_runner, config)
-    StopHook.allowed = 1000
+    StopAfterMasksHook.allowed = 1000
     SEEN.clear()
     config.custom_hooks[1].resume = True
     search(build_runner, config)
@@ -317,7 +320,7 @@ def test_mistakes_are_named_before_anything_is_trained(
     config, build_runner, change, message
 ):
     config.custom_hooks[1].evaluation.update(change)
-    config.custom_hooks.append(dict(type='WatchHook'))
+    config.custom_hooks.append(dict(type='WatchTrainingHook'))
     with pytest.raises(EANError, match=message):
         search(build_runner, config)
     assert not SEEN
