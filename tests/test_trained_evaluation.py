@@ -308,6 +308,7 @@ def test_a_search_goes_on_with_what_was_judged(config, build_runner):
         (dict(rungs=(9,)), 'a rung of 9 iterations is not below the budget of 9'),
         (dict(start='supernet'), "start='supernet', but the run starts from 'scratch'"),
         (dict(pruner=dict(type='MedianPruner')), 'a pruner stops trainings at rungs'),
+        (dict(type='Trained'), "evaluation 'Trained' is unknown; use SupernetEvalu"),
         (dict(budgets=9), 'evaluation cannot be built: .*unexpected keyword'),
         (
             dict(rungs=(3,), pruner=dict(type='Pruner')),

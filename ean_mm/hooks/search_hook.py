@@ -19,6 +19,7 @@ from ean_mm.hooks.search_setup import (
     find_space,
     judging_settings,
     leave_out_training,
+    trains_masks,
 )
 from ean_mm.search.evaluation.base import Evaluation
 from ean_mm.search.evaluation.batch_cache import num_bytes
@@ -103,7 +104,7 @@ class EANSearchHook(Hook):
         self.dataloader = dataloader
         self.evaluator = evaluator
         self.evaluation = dict(evaluation or dict(type='SupernetEvaluation'))
-        self.trains_masks = self.evaluation.pop('type', None) == 'TrainedEvaluation'
+        self.trains_masks = trains_masks(self.evaluation.pop('type', None))
         self.start = self.evaluation.pop('start', None)
         self.calibration_batches = calibration_batches
         self.resume = resume
@@ -198,9 +199,7 @@ class EANSearchHook(Hook):
             evaluator,
             self.reward,
             SearchStorage(self._folder(runner)),
-            judging_settings(
-                runner, self.dataloader, self.evaluator, self.calibration_batches
-            ),
+            judging_settings(runner, self),
             on_step=log.step,
         )
         runner.call_hook('before_search', search=search)

@@ -12,6 +12,21 @@ from ean_mm.search.loop import Searcher
 from ean_mm.search.space import SearchSpace
 
 
+def trains_masks(kind: Any) -> bool:
+    """Whether a way to judge masks trains them.
+
+    Args:
+        kind: ``'SupernetEvaluation'`` or ``'TrainedEvaluation'``.
+
+    Raises:
+        ValueError: It is another one.
+    """
+    known = ('SupernetEvaluation', 'TrainedEvaluation')
+    if kind not in known:
+        raise EANError(f'evaluation {kind!r} is unknown; use {" or ".join(known)}')
+    return kind == 'TrainedEvaluation'
+
+
 def find_space(runner: Runner, modules: Optional[Sequence[str]]) -> SearchSpace:
     """Return the masks that a run searches.
 
@@ -76,20 +91,21 @@ def leave_out_training(runner: Runner, budget: int, start: Optional[str]) -> Non
         loop._max_epochs = loop._max_iters = 0
 
 
-def judging_settings(
-    runner: Runner,
-    dataloader: Optional[Dict[str, Any]],
-    evaluator: Any,
-    calibration_batches: int,
-) -> str:
-    """Say what rewards depend on beside the weights and the reward images."""
-    loader = dataloader or runner.cfg.get('val_dataloader')
+def judging_settings(runner: Runner, hook: Any) -> str:
+    """Say what rewards depend on beside the weights and the reward images.
+
+    Args:
+        runner: The run.
+        hook: Its search hook, which may have a loader and an evaluator of its own.
+    """
+    loader = hook.dataloader or runner.cfg.get('val_dataloader')
     return json.dumps(
         dict(
             dataset=loader and loader['dataset'],
-            evaluator=evaluator or runner.cfg.get('val_evaluator'),
-            calibration_batches=calibration_batches,
+            evaluator=hook.evaluator or runner.cfg.get('val_evaluator'),
+            calibration_batches=hook.calibration_batches,
             fp16=getattr(runner.val_loop, 'fp16', False),
+            **hook.evaluation,
         ),
         default=str,
     )
