@@ -67,6 +67,25 @@ def test_two_processes_train_and_search_as_one(
     assert history(both) == history(tmp_path / 'one')[:4] + history(both)[4:]
 
 
+@pytest.mark.parametrize('hooks', [[], [dict(type='TurnHook')]], ids=['', 'own loop'])
+def test_two_processes_judge_averaged_weights_as_one(
+    root, digits_config, tmp_path, hooks
+):
+    """Averaged statistics too, which differ between the ranks."""
+    cfg = digits_config
+    cfg.custom_imports.imports = ['ean_mm', 'recording']
+    cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.05, update_buffers=True))
+    cfg.custom_hooks += hooks
+    cfg.pop('work_dir')
+    config = tmp_path / 'search.py'
+    cfg.dump(config)
+    launch(root, 2, config, tmp_path / 'two')
+    launch(root, 1, config, tmp_path / 'one', '--cfg-options',
+           f'load_from={tmp_path}/two/epoch_1.pth', 'param_scheduler=None',
+           'train_cfg.max_epochs=0')  # fmt: skip
+    assert history(tmp_path / 'two') == history(tmp_path / 'one')
+
+
 LEAVES_NO_THREAD = """
 import sys
 from pathlib import Path

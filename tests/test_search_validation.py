@@ -191,6 +191,23 @@ def test_hooks_that_no_one_knows_hold_while_masks_are_judged(
     assert validated(runner, [mask for mask, _ in masks]) == masks
 
 
+def test_a_run_without_validation_is_searched_under_its_hooks_all_the_same(
+    digits_config, build_runner
+):
+    hook = digits_config.custom_hooks[2]
+    digits_config.custom_hooks += [EMA, dict(type='FlipHook')]
+    build_runner(digits_config).train()
+    masks = judged(digits_config)
+    hook.dataloader, hook.evaluator = (
+        digits_config.val_dataloader, digits_config.val_evaluator
+    )  # fmt: skip
+    for name in ('val_dataloader', 'val_evaluator', 'val_cfg'):
+        digits_config[name] = None
+    digits_config.work_dir += '_without'
+    build_runner(digits_config).train()
+    assert judged(digits_config) == masks
+
+
 def test_calibration_that_hooks_make_impossible_is_refused_before_training(
     digits_config, build_runner
 ):

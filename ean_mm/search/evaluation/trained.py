@@ -40,7 +40,9 @@ class TrainedEvaluation:
     and augmentation, so that what differs between them is the mask. The config's
     schedule is scaled to the budget; its optimizer, EMA and other hooks of training do
     what they do in a whole training. Weights to start from are those of the run: as
-    initialised, of ``load_from``, or of a supernet that it has trained.
+    initialised, of ``load_from``, or of a supernet that it has trained: as trained,
+    where an ``EMAHook`` averages them, for they are trained on (a checkpoint has the
+    averages, and ``load_from`` starts from those).
 
     In a distributed run every process trains other masks, by itself. What was measured
     is kept in a file for each mask, so that a kill loses the masks in training only.

@@ -103,9 +103,11 @@ class RLController(BaseSearcher):
         num_bits: Number L of bits in a mask.
         seed: Seed of the networks and of every draw.
         preset: Name of the hyperparameters to start from. ``'paper'`` is the published
-            setting; ``'default'`` compares each mask with the others of its step, asks
-            for no mask twice and spends its last steps on one-bit flips of the best
-            mask, which finds better masks for as many evaluations.
+            setting, with the masks that were rewarded in replay and curiosity (the
+            authors' code reshapes what it keeps for them so that two masks of a step
+            are interleaved); ``'default'`` compares each mask with the others of its
+            step, asks for no mask twice and spends its last steps on one-bit flips of
+            the best mask, which finds better masks for as many evaluations.
         **settings: Hyperparameters that differ from the preset, see
             :class:`ControllerSettings`.
 
