@@ -1,5 +1,6 @@
 """Workers that share an Optuna study: who may join, and who died."""
 
+import ast
 import os
 import time
 
@@ -105,11 +106,13 @@ def test_masks_of_a_worker_that_died_are_asked_for_by_others(shared, tmp_path, s
     options = dict(heartbeat=1, masks_per_step=2, sampler=sampler)
     process = os.fork()
     if process == 0:
-        asked = shared(**options).ask()
-        (tmp_path / 'asked').write_text(repr(asked))
-        os._exit(9)
+        try:
+            asked = shared(**options).ask()
+            (tmp_path / 'asked').write_text(repr(asked))
+        finally:
+            os._exit(9)
     os.waitpid(process, 0)
-    of_the_dead = eval((tmp_path / 'asked').read_text())
+    of_the_dead = ast.literal_eval((tmp_path / 'asked').read_text())
     slow, other = shared(**options), shared(**options)
     of_the_slow = slow.ask()
     assert other.study.get_trials(states=[optuna.trial.TrialState.WAITING]) == []
