@@ -272,6 +272,7 @@ class EANSearchHook(Hook):
                     self._reward_loader,
                     metrics,
                     self._folder(runner),
+                    metric=self.reward.metric,
                     on_mask=log.mask,
                     **self.evaluation,
                 )

@@ -63,6 +63,7 @@ class TrainedEvaluation:
         pruner: Config of one of Optuna's pruners, as ``dict(type='MedianPruner')``,
             which says at each rung whether a mask's training goes on.
         seed: Seed of the trainings; the run's by default.
+        metric: Name of the metric that the pruner compares.
         on_mask: Called with each mask that was judged in this process.
 
     Raises:
@@ -82,6 +83,7 @@ class TrainedEvaluation:
         measure: str = 'metric',
         pruner: Optional[Dict[str, Any]] = None,
         seed: Optional[int] = None,
+        metric: str = 'accuracy/top1',
         on_mask: Optional[Callable[[Request, Measurement], None]] = None,
     ) -> None:
         if measure not in MEASURES:
@@ -106,6 +108,7 @@ class TrainedEvaluation:
         self.evaluator = evaluator
         self.folder = folder / 'trainings'
         self.measure = measure
+        self.metric = metric
         self.on_mask = on_mask
         self.stopping = None if pruner is None else StoppingRule(pruner)
         start = self._start_weights(folder)
@@ -153,7 +156,7 @@ class TrainedEvaluation:
         return self.stopping.judge(requests, self.budgets, self._at, self._score)
 
     def _score(self, measurement: Measurement) -> float:
-        value = next(iter(measurement.metrics.values()), 0.0)
+        value = float(measurement.metrics.get(self.metric, 0.0))
         return measurement.score(value, self.measure)
 
     def _at(self, requests: Sequence[Request]) -> List[Measurement]:
@@ -243,8 +246,8 @@ class TrainedEvaluation:
                 fresh(self.evaluator),
                 judge=False,
             )
-        gaps = [b - a for a, b in zip(hook.times[1:], hook.times[2:])]
-        return statistics.median(gaps)
+        gaps = [b - a for a, b in zip(hook.times, hook.times[1:])]
+        return statistics.median(gaps[1:] or gaps or [0.0])
 
     def measure_cost(self, kind: str) -> CostTable:
         """Measure what attention costs, on the first batch of the reward set."""
