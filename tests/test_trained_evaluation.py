@@ -4,11 +4,13 @@ import copy
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
+from mmengine.registry import HOOKS, METRICS
 
 from ean_mm import EANError, Mask
 from ean_mm.search import Request, SearchSpace, TrainedEvaluation
@@ -223,6 +225,25 @@ def test_a_mask_that_diverges_is_a_bad_mask(config, build_runner):
     entries = [e for record in history(config.work_dir) for e in record['masks']]
     assert all(entry['diverged'] and entry['reward'] == 0 for entry in entries)
     assert runner.model.backbone.mask.bits
+
+
+@METRICS.register_module()
+class NumpyMetric(BaseMetric):
+    """Reports numbers of NumPy's, as mmseg's IoUMetric does."""
+
+    def process(self, data_batch, data_samples):
+        self.results.append(len(data_samples))
+
+    def compute_metrics(self, results):
+        return dict(mIoU=np.float32(12.5), IoU=np.ones(3))
+
+
+def test_metrics_may_be_numbers_of_numpy(config, build_runner):
+    config.val_evaluator = dict(type='NumpyMetric')
+    config.custom_hooks[1].reward.metric = 'mIoU'
+    search(build_runner, config)
+    entries = [e for record in history(config.work_dir) for e in record['masks']]
+    assert {entry['metric'] for entry in entries} == {12.5}
 
 
 def test_a_loss_may_be_the_reward(config, build_runner):

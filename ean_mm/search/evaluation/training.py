@@ -187,7 +187,7 @@ class MaskTraining:
         edges = np.linspace(0, self.iterations, CURVE_POINTS + 1).round().astype(int)
         parts = [losses[a:b] for a, b in zip(edges, edges[1:]) if b <= len(losses)]
         return Measurement(
-            metrics=results,
+            metrics={name: _plain(value) for name, value in results.items()},
             loss=None if loss is None or not math.isfinite(loss) else loss,
             train_loss=None if diverged else float(np.mean(second_half)),
             curve=tuple(
@@ -198,6 +198,16 @@ class MaskTraining:
             diverged=diverged,
             iterations=budget,
         )
+
+
+def _plain(value: Any) -> Any:
+    """Return a metric as JSON holds it: mmseg's are NumPy's, of 32 bits."""
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
 
 
 def _shut_down(loader: DataLoader) -> None:
