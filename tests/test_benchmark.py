@@ -249,6 +249,7 @@ def test_deployment_folds_parameters_and_keeps_sharing(tool):
     assert plain < shared < unshared
 
 
+@pytest.mark.slow
 def test_a_run_writes_a_record_a_measurement_and_a_figure(path, tmp_path):
     out, figure = tmp_path / 'results/times.json', tmp_path / 'times.svg'
     result = subprocess.run(

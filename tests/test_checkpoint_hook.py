@@ -60,6 +60,7 @@ def test_a_resumed_training_equals_an_undisturbed_one(
     assert_same_weights(resumed, through)
 
 
+@pytest.mark.slow
 def test_a_training_by_iterations_is_resumed_exactly(cfg, build_runner):
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=8, val_interval=4)
     cfg.train_dataloader.sampler = dict(type='InfiniteSampler')

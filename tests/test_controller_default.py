@@ -157,6 +157,7 @@ def test_it_finds_the_best_mask_of_simulated_rewards(num_bits):
         assert problem.best_mask in itertools.chain(*steps)
 
 
+@pytest.mark.slow
 def test_it_has_less_regret_than_the_published_setting_at_54_bits():
     regrets = {}
     for preset in ('paper', 'default'):

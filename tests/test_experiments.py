@@ -689,6 +689,7 @@ RANKING = ['rank_correlation.py', '--seeds', '0', '1', '--random-masks', '2',
 BALANCED = 'search custom_hooks.1.sampling=balanced'
 
 
+@pytest.mark.slow
 def test_the_supernets_ranking_of_the_masks_of_a_table(folder, tool, request):
     (search,) = rows_of(read_rows(), 'search', 0)
     shutil.rmtree(folder / 'runs' / search['config_hash'])  # it is trained again
@@ -754,6 +755,7 @@ def test_the_taus_and_ranges_of_supernets():
         '3', '1.00', '1.00', '', '15.0', f'{to_half:.2f}']  # fmt: skip
 
 
+@pytest.mark.slow
 def test_other_supernets_rank_the_same_masks(folder, tool):
     assert tool(*RANKING, '--masks', '3', '--supernets', 'balanced')[0] == 0
     rows = read_rows()[14:]

@@ -220,7 +220,10 @@ def test_options_that_are_given_and_a_scope_of_the_backbones_own_count(scope):
     assert (small.norm_eval, small.out_indices) == (False, (2,))
 
 
-def test_outside_any_scope_the_defaults_are_mmpretrains():
+def test_outside_any_scope_the_defaults_are_mmpretrains(monkeypatch):
+    monkeypatch.setattr(
+        DefaultScope, '_instance_dict', type(DefaultScope._instance_dict)()
+    )
     assert DefaultScope.get_current_instance() is None
     model = EANResNet(18, base_channels=8)
     assert (model.norm_eval, model.out_indices) == (False, (3,))

@@ -121,6 +121,7 @@ def of(dataset):
     return pytest.mark.parametrize('name', names)
 
 
+@pytest.mark.slow
 @of('digits')
 def test_the_digits_accuracy_is_what_is_listed(name, tmp_path):
     listed = ENTRIES[name]['Results'][0]['Metrics']['Top 1 Accuracy']

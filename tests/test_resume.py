@@ -63,6 +63,7 @@ def kill_and_resume(root, config, work_dir, moments):
     return finish(start(root, config, work_dir, *arguments))
 
 
+@pytest.mark.slow
 def test_a_killed_search_resumes_to_the_same_history_and_mask(
     root, search_config, tmp_path
 ):

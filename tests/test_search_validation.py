@@ -219,6 +219,7 @@ def test_calibration_that_hooks_make_impossible_is_refused_before_training(
     assert runner.iter == 0
 
 
+@pytest.mark.slow
 def test_a_retriever_is_judged_with_the_prototypes_of_each_mask(
     digits_config, build_runner, monkeypatch
 ):

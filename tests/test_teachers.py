@@ -226,6 +226,7 @@ def soft_teacher(tmp_path):
     return cfg
 
 
+@pytest.mark.slow
 def test_a_semi_supervised_detector_is_searched_to_the_end(soft_teacher):
     """The teacher is what is judged, and what would have a mask of its own."""
     runner = Runner.from_cfg(soft_teacher)

@@ -109,6 +109,7 @@ def test_a_resumed_search_knows_the_metric(config, build_runner, monkeypatch):
     assert judged(config) == [(50, False), (0, True), (0, True), (0, True)]
 
 
+@pytest.mark.slow
 def test_a_detector_that_detects_nothing_is_searched_to_the_end(
     soft_teacher,  # noqa: F811
     capsys,

@@ -66,7 +66,10 @@ def test_the_picture_of_a_search_says_what_its_rewards_are_of(facts, title):
 )
 def test_the_progress_bar_does_not_call_a_supernets_reward_a_networks(facts, text):
     hook = RichProgressHook(console=Console(file=io.StringIO()))
-    hook.before_search(None, SimpleNamespace(searcher=SimpleNamespace(num_steps=4)))
+    search = SimpleNamespace(
+        searcher=SimpleNamespace(num_steps=4), evaluator=SimpleNamespace(budgets=())
+    )
+    hook.before_search(None, search)
     hook.after_search_step(None, record(**facts))
     assert hook.progress.tasks[0].fields['facts'].startswith(text)
     hook.after_run(None)
