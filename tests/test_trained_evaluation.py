@@ -14,8 +14,10 @@ from mmengine.registry import HOOKS, METRICS
 
 from ean_mm import EANError, Mask
 from ean_mm.search import Request, SearchSpace, TrainedEvaluation
+from ean_mm.search.evaluation.base import Measurement
 from ean_mm.search.evaluation.batches import short_loader
 from ean_mm.search.evaluation.short_config import short_config
+from ean_mm.search.evaluation.stopping import StoppingRule
 
 SEEN = {}
 """what the hook below has seen in the trainings of each mask"""
@@ -270,6 +272,24 @@ def test_a_pruner_stops_masks_that_are_behind(config, build_runner):
     assert mask.info['found_by']['budget'] == 9
 
 
+def test_a_resumed_search_stops_masks_as_before(tmp_path):
+    def rule():
+        pruner = dict(type='PercentilePruner', percentile=34.0, n_startup_trials=1)
+        return StoppingRule(pruner, tmp_path / 'stopping.json')
+
+    def judge(rule, mask, score):
+        def train(requests):
+            return [Measurement({}, iterations=each.budget) for each in requests]
+
+        requests = [Request(bits(mask), 9)]
+        return rule.judge(requests, (3, 9), train, lambda _: score)[0].iterations
+
+    assert judge(rule(), '10', 5.0) == 9  # the first
+    assert judge(rule(), '01', 1.0) == 3  # behind it, by another process
+    assert judge(rule(), '01', 1.0) == 3  # once more, after a kill
+    assert judge(rule(), '11', 6.0) == 9
+
+
 def test_a_search_may_start_from_the_supernet_that_the_run_trains(config, build_runner):
     config.custom_hooks.insert(1, dict(type='SupernetHook'))
     config.custom_hooks[2].evaluation.start = 'supernet'
@@ -298,7 +318,14 @@ class StopAfterMasksHook(Hook):
             raise Stop
 
 
-def test_a_search_goes_on_with_what_was_judged(config, build_runner):
+@pytest.mark.parametrize('pruned', [False, True])
+def test_a_search_goes_on_with_what_was_judged(config, build_runner, pruned):
+    if pruned:
+        config.custom_hooks[1].evaluation.update(
+            measure='train_loss',
+            rungs=(3,),
+            pruner=dict(type='PercentilePruner', percentile=34.0, n_startup_trials=1),
+        )
     config.custom_hooks += [
         dict(type='WatchTrainingHook'),
         dict(type='StopAfterMasksHook'),
@@ -309,14 +336,14 @@ def test_a_search_goes_on_with_what_was_judged(config, build_runner):
     lines = Path(through.work_dir, 'search/history.jsonl').read_bytes().splitlines()
     last_of_second_step = json.loads(lines[1])['masks'][1]['mask']['backbone']
 
-    StopAfterMasksHook.allowed = 3
+    StopAfterMasksHook.allowed = 6 if pruned else 3  # in the second step
     with pytest.raises(Stop):
         search(build_runner, config)
     StopAfterMasksHook.allowed = 1000
     SEEN.clear()
     config.custom_hooks[1].resume = True
     search(build_runner, config)
-    assert list(SEEN) == [last_of_second_step]
+    assert pruned or list(SEEN) == [last_of_second_step]
     resumed = Path(config.work_dir, 'search/history.jsonl').read_bytes().splitlines()
     assert resumed == lines
 

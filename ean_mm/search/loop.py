@@ -112,10 +112,8 @@ class MaskSearch:
         judged = [known for known in self.history if known.budget == full]
         return max(judged, key=lambda known: known.reward)
 
-    def known(self, bits: Bits, budget: Optional[int] = None) -> Optional[Judgement]:
-        """Return what is known of a mask at a budget, by default at the largest one."""
-        if budget is not None:
-            return self.history.judgements.get(Request(bits, budget))
+    def known(self, bits: Bits) -> Optional[Judgement]:
+        """Return what is known of a mask at its largest budget."""
         judged = [known for known in self.history if known.bits == bits]
         return max(judged, key=lambda known: known.budget or 0, default=None)
 

@@ -1,8 +1,13 @@
 """Stop the training of masks that are behind, by one of Optuna's pruners."""
 
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+import json
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Sequence
+
+from mmengine.dist import is_main_process
 
 from ean_mm.errors import EANError, one_line
+from ean_mm.fileio import atomic_write
 from ean_mm.search.evaluation.base import Measurement
 from ean_mm.search.history import Request
 from ean_mm.search.space import Bits
@@ -19,12 +24,13 @@ class StoppingRule:
     Args:
         pruner: Config of one of Optuna's pruners (https://optuna.org), its name as the
             type.
+        path: File to keep the scores in, for a search that is resumed.
 
     Raises:
         ValueError: Optuna is not installed, or has no such pruner.
     """
 
-    def __init__(self, pruner: Dict[str, Any]) -> None:
+    def __init__(self, pruner: Dict[str, Any], path: Path) -> None:
         try:
             import optuna
         except ImportError as error:
@@ -42,7 +48,8 @@ class StoppingRule:
             raise EANError(f'{name} cannot be built: {one_line(error)}') from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # no line for every study
         self._optuna = optuna
-        self.seen: List[Tuple[Bits, Scores]] = []
+        self._path = path
+        self.seen: Dict[Bits, Scores] = self._read()
         """masks of earlier steps, in their order, with their scores at the rungs"""
 
     def judge(
@@ -63,6 +70,8 @@ class StoppingRule:
         Returns:
             What was measured last of each mask.
         """
+        for request in requests:  # of a step that a kill has cut off
+            self.seen.pop(request.bits, None)
         results: List[Any] = [None] * len(requests)
         scores: List[Scores] = [{} for _ in requests]
         going = list(range(len(requests)))
@@ -78,13 +87,24 @@ class StoppingRule:
                 for i, measurement, stop in zip(going, measured, stopped)
                 if not (stop or measurement.diverged)
             ]
-        self.seen += [(r.bits, own) for r, own in zip(requests, scores)]
+        self.seen.update((r.bits, own) for r, own in zip(requests, scores))
+        if requests and is_main_process():
+            with atomic_write(self._path) as file:
+                file.write(json.dumps(list(self.seen.items())).encode())
         return results
+
+    def _read(self) -> Dict[Bits, Scores]:
+        if not self._path.exists():
+            return {}
+        return {
+            tuple(bits): {int(budget): score for budget, score in scores.items()}
+            for bits, scores in json.loads(self._path.read_text())
+        }
 
     def _stopped(self, scores: Sequence[Scores], budget: int) -> List[bool]:
         """Ask the pruner of each mask that is at a rung, in their order."""
         study = self._optuna.create_study(direction='maximize', pruner=self._pruner)
-        for _, past in self.seen:
+        for past in self.seen.values():
             self._replay(study, past)
         return [self._replay(study, own, tell=False) for own in scores]
 

@@ -110,7 +110,9 @@ class TrainedEvaluation:
         self.measure = measure
         self.metric = metric
         self.on_mask = on_mask
-        self.stopping = None if pruner is None else StoppingRule(pruner)
+        self.stopping: Optional[StoppingRule] = None
+        if pruner is not None:
+            self.stopping = StoppingRule(pruner, self.folder / 'stopping.json')
         start = self._start_weights(folder)
         self.seed = start['seed'] if seed is None else seed
 
