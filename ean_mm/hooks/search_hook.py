@@ -10,9 +10,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
+from ean_mm.checkpoints import weight_names
 from ean_mm.datasets.labels import require_labels
 from ean_mm.errors import EANError, one_line
-from ean_mm.hooks.mask_hook import weight_names
 from ean_mm.hooks.search_log import SearchLog
 from ean_mm.hooks.search_setup import (
     build_searcher,
