@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Set
 
 import torch
 from mmengine.runner import checkpoint as mmengine_checkpoint
@@ -47,6 +47,17 @@ def _refusal(source: str, error: Exception) -> EANError:
     )
 
 
+def _without_program(checkpoint: Any) -> Any:
+    """Drop the config in a checkpoint, which mmengine runs as Python when it resumes.
+
+    It only looks up the number of GPUs there, and does not write it.
+    """
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if isinstance(meta, dict):
+        meta.pop('config', None)
+    return checkpoint
+
+
 @mmengine_checkpoint.CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: Any = None) -> Any:
     """Stand in for mmengine's, which an environment variable lets execute things.
@@ -55,14 +66,16 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
     ``init_cfg``, what is resumed and what an inferencer is given.
     """
     # A checkpoint that is being trained from may be overwritten: it is not mapped.
-    return read_checkpoint(str(Path(filename).expanduser()), map_location, mmap=False)
+    path = str(Path(filename).expanduser())
+    return _without_program(read_checkpoint(path, map_location, mmap=False))
 
 
 def _load_url(url: str, *args: Any, **kwargs: Any) -> Any:
     """Stand in for PyTorch's, which executes what it has downloaded by default."""
     try:
         kwargs['weights_only'] = True
-        return torch.hub.load_state_dict_from_url(url, *args, **kwargs)
+        loaded = torch.hub.load_state_dict_from_url(url, *args, **kwargs)
+        return _without_program(loaded)
     except (UnpicklingError, RuntimeError) as error:
         raise _refusal(url, error) from error
 
@@ -75,7 +88,8 @@ def _load_safely(
     It opens what is not allowed without weights_only, which runs code in it, and takes
     HistoryBuffer off PyTorch's list of what is allowed after every file.
     """
-    return torch.load(file, map_location=map_location, weights_only=True)
+    loaded = torch.load(file, map_location=map_location, weights_only=True)
+    return _without_program(loaded)
 
 
 mmengine_checkpoint.load_url = _load_url
@@ -175,4 +189,67 @@ def require_weights(model: nn.Module, weights: Dict[str, Tensor]) -> None:
             f'the checkpoint lacks {len(wrong)} weights of the model or has them in '
             f'another shape, the first being {wrong[0]}; take the config that it was '
             'trained with'
+        )
+
+
+def weight_names(checkpoint: Dict[str, Any]) -> Set[str]:
+    """Names of the weights in a checkpoint, as of a model that is not wrapped."""
+    return {re.sub(r'^module\.', '', name) for name in stored_weights(checkpoint)}
+
+
+def require_some_weights(
+    model: nn.Module, checkpoint: Dict[str, Any], path: str
+) -> None:
+    """Refuse a checkpoint that holds none of the weights that a model reads.
+
+    Args:
+        model: The model, which may rename what it loads: mmdet's semi-supervised
+            detectors load a plain detector's, mmpretrain's wrappers of timm and of
+            Hugging Face the weights of those.
+        checkpoint: The checkpoint.
+        path: Where it comes from.
+
+    Raises:
+        ValueError: None of its names is one of the model's.
+    """
+    expected = set(model.state_dict())
+    names = weight_names(checkpoint)
+    if expected & names:
+        return
+    weights = stored_weights(checkpoint)
+    renamed = {re.sub(r'^module\.', '', name): weights[name] for name in weights}
+    # This loads the model's own parameters, and not those of the modules in it.
+    model._load_from_state_dict(renamed, '', {}, False, [], [], [])
+    if not expected & renamed.keys():
+        first = one_line(min(names, default='missing'))
+        raise EANError(
+            f'the checkpoint {path} holds no weights of this model: its first is '
+            f"{first!r}, the model's {min(expected)!r}; load it with the config that "
+            'it was trained with'
+        )
+
+
+def require_form(modules: Dict[str, Any], deployed: bool, path: str) -> None:
+    """Refuse a deployed checkpoint for modules that are not, and the reverse.
+
+    Args:
+        modules: The masked modules of a model, by name.
+        deployed: Whether the checkpoint says that it is.
+        path: Where it comes from.
+    """
+    for name, module in modules.items():
+        if getattr(module, 'deployed', deployed) == deployed:
+            continue
+        if deployed:
+            mend = (
+                f'load it with model.{name}.deploy=True, as in the config that was '
+                'written beside it'
+            )
+        else:
+            mend = (
+                'convert it with tools/model_converters/deploy.py, or load it without '
+                f'model.{name}.deploy'
+            )
+        raise EANError(
+            f'the checkpoint {path} is {"" if deployed else "not "}deployed; {mend}'
         )

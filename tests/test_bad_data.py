@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, HOOKS, DefaultScope
 
 from ean_mm import EANError, HeldOutSplit
-from ean_mm.hooks import supernet_hook
+from ean_mm.hooks import finite_check_hook
 from ean_mm.search.evaluation.reward import Reward
 
 
@@ -231,7 +231,7 @@ def test_a_loss_that_is_not_finite_stops_the_supernet(
 
 def test_mixed_precision_may_skip_some_losses(digits_config, build_runner, monkeypatch):
     """Its wrapper needs a GPU; the hook is made to take the plain one for it."""
-    monkeypatch.setattr(supernet_hook, 'AmpOptimWrapper', OptimWrapper)
+    monkeypatch.setattr(finite_check_hook, 'AmpOptimWrapper', OptimWrapper)
     build_runner(breaking(digits_config, what='loss', iteration=2)).train()
     with pytest.raises(EANError, match='loss is nan at iteration 21'):
         build_runner(breaking(digits_config, what='loss', iteration=0)).train()

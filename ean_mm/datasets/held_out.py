@@ -26,8 +26,8 @@ class HeldOutSplit(DatasetStandIn):
     name the same data set and split, each with the pipeline it needs.
 
     A training image that cannot be read is replaced by another one, drawn at random;
-    :attr:`unreadable` lists them, and ``SupernetHook`` logs how many there are. A held
-    out one stops the run, since masks are compared on all of them.
+    :attr:`unreadable` lists them, and ``UnreadableImagesHook`` logs how many there are.
+    A held out one stops the run, since masks are compared on all of them.
 
     Args:
         dataset: Config of the training set: any mmengine ``BaseDataset``,

@@ -1,6 +1,5 @@
 """Search the mask, in a supernet that was trained or by training masks."""
 
-import copy
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Union
 
@@ -8,30 +7,27 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
-from torch.utils.data import DataLoader
 
+from ean_mm.checkpoints import weight_names
 from ean_mm.datasets.labels import require_labels
 from ean_mm.errors import EANError, one_line
-from ean_mm.hooks.mask_hook import weight_names
 from ean_mm.hooks.search_log import SearchLog
-from ean_mm.hooks.search_setup import (
-    build_searcher,
-    find_space,
-    judging_settings,
-    leave_out_training,
-    trains_masks,
-)
-from ean_mm.search.evaluation.base import Evaluation
 from ean_mm.search.evaluation.batch_cache import num_bytes
-from ean_mm.search.evaluation.calibration import BNCalibration, draw_batches
+from ean_mm.search.evaluation.calibration import draw_batches
 from ean_mm.search.evaluation.reward import Reward
 from ean_mm.search.evaluation.reward_set import refuse_overlap, require_images
-from ean_mm.search.evaluation.supernet import MaskEvaluator
-from ean_mm.search.evaluation.trained import TrainedEvaluation
+from ean_mm.search.evaluation.short_config import short_config
 from ean_mm.search.evaluation.validation import Validation, synchronize
-from ean_mm.search.loop import MaskSearch
+from ean_mm.search.from_runner import (
+    RewardSet,
+    SearchOptions,
+    build_search,
+    build_searcher,
+    find_space,
+    search_folder,
+)
 from ean_mm.search.mask_files import search_effects, write_masks
-from ean_mm.search.space import SearchSpace, unwrapped
+from ean_mm.search.space import unwrapped
 from ean_mm.search.storage import SearchStorage
 
 
@@ -96,58 +92,60 @@ class EANSearchHook(Hook):
         log_interval: int = 10,
         modules: Optional[Sequence[str]] = None,
     ) -> None:
-        self.searcher = searcher or dict(type='RLController')
         try:
-            self.reward = Reward(**(reward or {}))
+            rewarded = Reward(**(reward or {}))
         except TypeError as error:
             raise EANError(f'the reward cannot be built: {one_line(error)}') from error
-        self.dataloader = dataloader
-        self.evaluator = evaluator
-        self.evaluation = dict(evaluation or dict(type='SupernetEvaluation'))
-        self.trains_masks = trains_masks(self.evaluation.pop('type', None))
-        self.start = self.evaluation.pop('start', None)
-        self.calibration_batches = calibration_batches
+        self.options = SearchOptions(
+            searcher or dict(type='RLController'),
+            rewarded,
+            dataloader,
+            evaluator,
+            evaluation or dict(type='SupernetEvaluation'),
+            calibration_batches,
+            num_bytes(image_memory),
+            num_bytes(activation_memory),
+            seed,
+            modules,
+        )
         self.resume = resume
-        self.image_memory = num_bytes(image_memory)
-        self.activation_memory = num_bytes(activation_memory)
-        self.seed = seed
         self.log_interval = log_interval
-        self.modules = modules
 
     def before_train(self, runner: Runner) -> None:
         # What would stop the search stops the run before hours of training.
-        space = find_space(runner, self.modules)
-        build_searcher(self.searcher, self._seed(runner), space)
-        if runner.val_loop is None and None in (self.dataloader, self.evaluator):
+        options = self.options
+        build_searcher(runner, options, find_space(runner, options.modules))
+        if runner.val_loop is None and None in (options.dataloader, options.evaluator):
             raise EANError(
                 'EANSearchHook has no reward set: give it a dataloader and an '
                 'evaluator, or the config a val_dataloader and a val_evaluator'
             )
-        self._reward_loader: Any = self._build_loader(runner)
-        require_images(self._reward_loader.dataset)
-        require_labels(
-            unwrapped(runner.model), self._reward_loader.dataset, 'the reward set'
-        )
+        if options.dataloader is None:
+            loader = runner.val_loop.dataloader
+        else:
+            loader = runner.build_dataloader(options.dataloader, seed=runner.seed)
+        require_images(loader.dataset)
+        require_labels(unwrapped(runner.model), loader.dataset, 'the reward set')
         if runner.max_iters > 0:
             refuse_overlap(
-                runner.train_dataloader.dataset,
-                self._reward_loader.dataset,
-                runner.logger,
+                runner.train_dataloader.dataset, loader.dataset, runner.logger
             )
-        self._calibration_batches = draw_batches(
-            runner.train_dataloader, self.calibration_batches
+        self._reward_set = RewardSet(
+            loader, draw_batches(runner.train_dataloader, options.calibration_batches)
         )
         self._validation(runner)
-        if self.trains_masks:
-            leave_out_training(runner, self.evaluation.get('budget', 0), self.start)
+        if options.trains_masks:
+            leave_out_training(
+                runner, options.evaluation.get('budget', 0), options.start
+            )
         if not self._resumes(runner) and is_main_process():
-            SearchStorage(self._folder(runner)).set_aside()
+            SearchStorage(search_folder(runner)).set_aside()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         searches_only = (
             isinstance(runner._train_loop, BaseLoop) and not runner.max_iters
         )
-        if not searches_only or self.trains_masks:
+        if not searches_only or self.options.trains_masks:
             return
         expected = set(unwrapped(runner.model).state_dict())
         missing = sorted(expected - weight_names(checkpoint))
@@ -160,7 +158,7 @@ class EANSearchHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         untrained = runner.iter == 0 and not runner._has_loaded
-        if untrained and not self.trains_masks:
+        if untrained and not self.options.trains_masks:
             runner.logger.warning(
                 'the search runs on untrained weights: nothing was trained and '
                 'load_from names no supernet'
@@ -175,53 +173,36 @@ class EANSearchHook(Hook):
 
     def _validation(self, runner: Runner) -> Optional[Validation]:
         """Return what holds while masks are judged in a supernet."""
-        if self.trains_masks:
+        if self.options.trains_masks:
             return None
         validation = Validation(runner)
-        if self.calibration_batches and validation.apart is not None:
+        batches = self.options.calibration_batches
+        if batches and validation.apart is not None:
             raise EANError(
-                f'calibration_batches={self.calibration_batches} cannot be kept, for '
+                f'calibration_batches={batches} cannot be kept, for '
                 f'{validation.apart}; set it to 0'
             )
         return validation
 
     def _search(self, runner: Runner, validation: Optional[Validation] = None) -> None:
         """Search, where each mask needs the run's validation or not."""
-        space = find_space(runner, self.modules)
-        searcher = build_searcher(self.searcher, self._seed(runner), space)
-        log = SearchLog(
-            runner, space, self.reward, searcher.num_steps, self.log_interval
+        log = SearchLog(runner, self.log_interval)
+        search = build_search(
+            runner, self.options, self._reward_set, validation, log.step, log.mask
         )
-        evaluator = self._build_evaluator(runner, space, log, validation)
-        search = MaskSearch(
-            space,
-            searcher,
-            evaluator,
-            self.reward,
-            SearchStorage(self._folder(runner)),
-            judging_settings(runner, self),
-            on_step=log.step,
-        )
-        runner.call_hook('before_search', search=search)
-        runner.logger.info(
-            f'Searching {space.num_bits} bits in {", ".join(space.modules)} on '
-            f'{len(self._reward_loader.dataset)} reward images, '
-            f'{searcher.num_steps} steps'
-        )
-        if space.exceptions():
-            runner.logger.info(f'Search: {space.exceptions()}')
-        if isinstance(evaluator, TrainedEvaluation):
-            runner.logger.info(evaluator.estimate(searcher))
+        num_images = len(self._reward_set.loader.dataset)
+        log.begin(search, num_images)
         try:
             best = search.run(resume=self._resumes(runner))
         finally:
-            if isinstance(evaluator, MaskEvaluator) and evaluator.calibration:
-                evaluator.calibration.restore()
-        log.unreported(search.history)
-        if isinstance(evaluator, MaskEvaluator):
-            log.supernet(evaluator, search.history.num_draws)
+            calibration = getattr(search.evaluator, 'calibration', None)
+            if calibration is not None:
+                calibration.restore()
+        log.end()
         effects = {}
-        models = self.trains_masks or getattr(searcher, 'recommends', False)
+        models = self.options.trains_masks or getattr(
+            search.searcher, 'recommends', False
+        )
         if models and is_main_process():
             found = search_effects(search, best)
             runner.logger.info(f'Effects: {found.summary()}')
@@ -231,7 +212,7 @@ class EANSearchHook(Hook):
             best,
             Path(runner.work_dir),
             effects,
-            reward_images=len(self._reward_loader.dataset),
+            reward_images=num_images,
             supernet_iterations=runner.iter,
             config=Path(runner.cfg.filename or 'none').name,
         )
@@ -239,59 +220,27 @@ class EANSearchHook(Hook):
             runner.logger.info(f'Mask {mask}, written to {path}')
         runner.call_hook('after_search', best=best, mask_files=list(files))
 
-    def _folder(self, runner: Runner) -> Path:
-        return Path(runner.work_dir) / 'search'
-
-    def _seed(self, runner: Runner) -> int:
-        return runner.seed if self.seed is None else self.seed
-
     def _resumes(self, runner: Runner) -> bool:
         return runner._resume if self.resume is None else self.resume
 
-    def _build_loader(self, runner: Runner) -> DataLoader:
-        if self.dataloader is None:
-            return runner.val_loop.dataloader
-        return runner.build_dataloader(self.dataloader, seed=runner.seed)
 
-    def _build_evaluator(
-        self,
-        runner: Runner,
-        space: SearchSpace,
-        log: SearchLog,
-        validation: Optional[Validation],
-    ) -> Evaluation:
-        if self.evaluator is None:
-            metrics = copy.deepcopy(runner.val_loop.evaluator)
-        else:
-            metrics = runner.build_evaluator(self.evaluator)
-        if self.trains_masks:
-            try:
-                return TrainedEvaluation(
-                    runner,
-                    space,
-                    self._reward_loader,
-                    metrics,
-                    self._folder(runner),
-                    metric=self.reward.metric,
-                    on_mask=log.mask,
-                    **self.evaluation,
-                )
-            except TypeError as error:
-                raise EANError(
-                    f'the evaluation cannot be built: {one_line(error)}'
-                ) from error
-        calibration = None
-        if self._calibration_batches:
-            calibration = BNCalibration(runner.model, self._calibration_batches)
-        return MaskEvaluator(
-            runner.model,
-            space,
-            self._reward_loader,
-            metrics,
-            calibration,
-            fp16=getattr(runner.val_loop, 'fp16', False),
-            image_memory=self.image_memory,
-            activation_memory=self.activation_memory,
-            folder=self._folder(runner),
-            validation=validation,
+def leave_out_training(runner: Runner, budget: int, start: Optional[str]) -> None:
+    """Train no network but those of masks, and check what would fail later.
+
+    Args:
+        runner: The run.
+        budget: Iterations of a mask's training.
+        start: Where trainings are said to start from; None if that is not said.
+    """
+    short_config(runner.cfg, len(runner.train_dataloader), budget)
+    supernet = any(type(hook).__name__ == 'SupernetHook' for hook in runner.hooks)
+    found = 'load_from' if runner._has_loaded else 'scratch'
+    found = 'supernet' if supernet else found
+    if start not in (None, found):
+        raise EANError(
+            f'start={start!r}, but the run starts from {found!r}: '
+            "'supernet' needs a SupernetHook, 'load_from' a checkpoint in load_from"
         )
+    if not supernet:
+        loop: Any = runner.train_loop
+        loop._max_epochs = loop._max_iters = 0

@@ -6,10 +6,11 @@ from typing import Optional
 from mmengine.runner import Runner
 
 from ean_mm.search.evaluation.base import Measurement
-from ean_mm.search.evaluation.reward import UNITS, Reward
+from ean_mm.search.evaluation.reward import UNITS
 from ean_mm.search.evaluation.supernet import MaskEvaluator
-from ean_mm.search.history import History, Request
-from ean_mm.search.space import SearchSpace
+from ean_mm.search.evaluation.trained import TrainedEvaluation
+from ean_mm.search.history import Request
+from ean_mm.search.loop import MaskSearch
 from ean_mm.search.storage import Record
 
 
@@ -18,27 +19,34 @@ class SearchLog:
 
     Args:
         runner: The run.
-        space: The masks that are searched.
-        reward: What they are rewarded for.
-        num_steps: Steps of the search.
         interval: Steps between two lines.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        space: SearchSpace,
-        reward: Reward,
-        num_steps: int,
-        interval: int,
-    ) -> None:
+    def __init__(self, runner: Runner, interval: int) -> None:
         self.runner = runner
-        self.space = space
-        self.reward = reward
-        self.num_steps = num_steps
         self.interval = interval
         self._started = time.time()
         self._first_step: Optional[int] = None
+
+    def begin(self, search: MaskSearch, num_images: int) -> None:
+        """Log what is searched.
+
+        Args:
+            search: The search, which :meth:`step` and :meth:`mask` are of then.
+            num_images: How many reward images there are.
+        """
+        self.search = search
+        self.num_steps = search.searcher.num_steps
+        self.runner.call_hook('before_search', search=search)
+        space = search.space
+        self.runner.logger.info(
+            f'Searching {space.num_bits} bits in {", ".join(space.modules)} on '
+            f'{num_images} reward images, {self.num_steps} steps'
+        )
+        if space.exceptions():
+            self.runner.logger.info(f'Search: {space.exceptions()}')
+        if isinstance(search.evaluator, TrainedEvaluation):
+            self.runner.logger.info(search.evaluator.estimate(search.searcher))
 
     def step(self, record: Record) -> None:
         """Log a finished step."""
@@ -75,34 +83,36 @@ class SearchLog:
 
     def mask(self, request: Request, measurement: Measurement) -> None:
         """Log a mask that was trained in this process."""
-        masks = ', '.join(map(str, self.space.split(request.bits).values()))
+        masks = ', '.join(map(str, self.search.space.split(request.bits).values()))
         if measurement.diverged:
             facts = 'diverged, which counts as a bad mask'
         else:
-            metric = self.reward.metric
+            metric = self.search.reward.metric
             value = measurement.metrics.get(metric)
             facts = f'{metric}: none'  # the loop says what that means
             if isinstance(value, (int, float)):
-                facts = f'{metric}: {value * UNITS[self.reward.unit]:.2f}'
+                facts = f'{metric}: {value * UNITS[self.search.reward.unit]:.2f}'
             for name in ('loss', 'train_loss'):
                 if getattr(measurement, name) is not None:
                     facts += f'  {name}: {getattr(measurement, name):.4f}'
         self.runner.logger.info(f'Mask {masks}, {request.budget} iterations  {facts}')
         self.runner.call_hook('after_mask', request=request, measurement=measurement)
 
-    def unreported(self, history: History) -> None:
-        """Log how many masks have no metric."""
-        number = sum(known.unreported for known in history)
-        if number:
+    def end(self) -> None:
+        """Log how many masks have no metric, and what a supernet's evaluation took."""
+        history, evaluator = self.search.history, self.search.evaluator
+        unreported = sum(known.unreported for known in history)
+        if unreported:
             self.runner.logger.warning(
-                f'{number} of {len(history)} masks have no {self.reward.metric}, as '
-                'where nothing is detected, which counts as 0'
+                f'{unreported} of {len(history)} masks have no '
+                f'{self.search.reward.metric}, as where nothing is detected, which '
+                'counts as 0'
             )
-
-    def supernet(self, evaluator: MaskEvaluator, num_draws: int) -> None:
-        """Log what the evaluation in a supernet took."""
+        if not isinstance(evaluator, MaskEvaluator):
+            return
         if evaluator.apart is not None:
             self.runner.logger.info(
                 f'Each mask took a pass of its own: {evaluator.apart}'
             )
-        self.runner.logger.info(f'Search: {evaluator.work.summary(num_draws)}')
+        summary = evaluator.work.summary(history.num_draws)
+        self.runner.logger.info(f'Search: {summary}')

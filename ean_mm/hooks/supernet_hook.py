@@ -1,17 +1,18 @@
 """Train a weight-sharing supernet: another random mask for every iteration."""
 
-import math
 from typing import Any, Optional, Sequence
 
 import numpy as np
 import torch
 from mmengine.dist import broadcast_object_list
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.optim import AmpOptimWrapper
+from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ean_mm.errors import EANError, one_line
+from ean_mm.errors import EANError
+from ean_mm.hooks.companions import bring
+from ean_mm.hooks.finite_check_hook import FiniteCheckHook
+from ean_mm.hooks.unreadable_images_hook import UnreadableImagesHook
 from ean_mm.search.space import Bits, SearchSpace
 
 SAMPLINGS = ('independent', 'balanced', 'sandwich')
@@ -19,9 +20,6 @@ SAMPLINGS = ('independent', 'balanced', 'sandwich')
 
 SANDWICH = 4
 """iterations of a round of the sandwich rule, of which two train random masks"""
-
-MAX_SKIPPED = 20
-"""losses in a row that mixed precision may skip for not being finite"""
 
 
 @HOOKS.register_module()
@@ -32,9 +30,7 @@ class SupernetHook(Hook):
     resumed run draws what an undisturbed one would have drawn. Every checkpoint says
     in ``meta['ean_mm']['supernet']`` that it holds a supernet.
 
-    A loss that is not finite stops the run, as do such weights when a checkpoint is
-    due: they would never recover, and what was saved before them stays the latest.
-    Training images that ``HeldOutSplit`` had to replace are counted in the log.
+    With it come :class:`FiniteCheckHook` and :class:`UnreadableImagesHook`.
 
     Args:
         p: Probability of each bit to be 1, for masks that are drawn bit by bit.
@@ -73,9 +69,6 @@ class SupernetHook(Hook):
         self.seed = seed
         self.modules = modules
         self._space: Optional[SearchSpace] = None
-        self._finite_loss: Optional[float] = None
-        self._num_skipped = 0
-        self._num_unreadable = 0
 
     def space(self, runner: Runner) -> SearchSpace:
         """The masks of the runner's model."""
@@ -96,6 +89,9 @@ class SupernetHook(Hook):
             return (turn,) * space.num_bits
         return space.random(generator, self.p)
 
+    def before_run(self, runner: Runner) -> None:
+        bring(runner, FiniteCheckHook, UnreadableImagesHook)
+
     def before_train(self, runner: Runner) -> None:
         # A model without masks, or of others, is refused before the first epoch.
         space = self.space(runner)
@@ -111,62 +107,6 @@ class SupernetHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         self.space(runner).apply(self.draw(runner))
-
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Optional[dict] = None,
-    ) -> None:
-        loss = (outputs or {}).get('loss')
-        if loss is None:
-            return
-        loss = torch.as_tensor(loss).item()  # mmengine has waited for it, to log it
-        if math.isfinite(loss):
-            self._finite_loss, self._num_skipped = loss, 0
-            if self._saves_now(runner):
-                self._require_finite_weights(runner)
-            return
-        self._num_skipped += 1
-        skips = isinstance(runner.optim_wrapper, AmpOptimWrapper)
-        if not skips or self._num_skipped > MAX_SKIPPED:
-            self._stop(runner, f'the loss is {loss}')
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        self._report_unreadable(runner)
-        self._require_finite_weights(runner)
-
-    def _saves_now(self, runner: Runner) -> bool:
-        """Whether a checkpoint is due after this iteration."""
-        return any(
-            not hook.by_epoch and self.every_n_train_iters(runner, hook.interval)
-            for hook in runner.hooks
-            if isinstance(hook, CheckpointHook)
-        )
-
-    def _require_finite_weights(self, runner: Runner) -> None:
-        for name, weights in runner.model.state_dict().items():
-            if not weights.isfinite().all():
-                self._stop(runner, f'the weights {name} are not finite')
-
-    def _stop(self, runner: Runner, what: str) -> None:
-        masks = ', '.join(str(m.mask) for m in self.space(runner).modules.values())
-        raise EANError(
-            f'{what} at iteration {runner.iter + 1} (mask {one_line(masks)}; the last '
-            f'finite loss was {self._finite_loss}): lower optim_wrapper.optimizer.lr '
-            'or set optim_wrapper.clip_grad=dict(max_norm=5), and start again or go on '
-            f'from a checkpoint in {runner.work_dir}'
-        )
-
-    def _report_unreadable(self, runner: Runner) -> None:
-        unreadable = getattr(runner.train_dataloader.dataset, 'unreadable', [])
-        if len(unreadable) > self._num_unreadable:
-            self._num_unreadable = len(unreadable)
-            runner.logger.warning(
-                f'{len(unreadable)} training images cannot be read, and others took '
-                f'their places: {one_line(", ".join(unreadable))}'
-            )
 
     def before_val_epoch(self, runner: Runner) -> None:
         space = self.space(runner)

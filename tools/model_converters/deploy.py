@@ -19,8 +19,8 @@ from ean_mm.checkpoints import load_trained
 from ean_mm.command_line_options import OptionAction
 from ean_mm.config_types import toolbox_of
 from ean_mm.fileio import atomic_save, atomic_write
-from ean_mm.hooks.mask_hook import config_of
 from ean_mm.launch import explain_errors, load_config, read_checkpoint
+from ean_mm.model_config import config_of
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.search.evaluation.cost import median_seconds
 from ean_mm.search.space import masked_modules
