@@ -258,10 +258,6 @@ SEARCHERS: Dict[str, Callable[[SimulatedTraining, int, int], Bits]] = {
 }
 SHORT_TRAININGS = '9 bits, short as DIA', '9 bits, short as SE'
 """problems on which several budgets are tried"""
-MOST_BITS = dict(tpe=9)
-"""bits above which a slow searcher is left out"""
-MOST_TRAININGS = {'16 bits': 40}
-"""more take the model's search ten seconds of a processor for each seed"""
 
 
 def _problems(args: argparse.Namespace) -> Dict[str, Callable[[int], Any]]:
@@ -320,13 +316,7 @@ def run(args: argparse.Namespace) -> List[Result]:
                 continue
             if problem == SHORT_TRAININGS[1] and 'surrogate' not in searcher:
                 continue  # the same as on the first: they train in full
-            if build(0).num_bits > MOST_BITS.get(searcher, 54):
-                print(f'skipped: {searcher} on {problem}, for its time')
-                continue
             for trainings in args.trainings:
-                if trainings > MOST_TRAININGS.get(problem, trainings):
-                    print(f'skipped: {trainings} trainings on {problem}, for the time')
-                    continue
                 if (problem, searcher, trainings) in done:
                     continue
                 start = time.process_time()
