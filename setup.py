@@ -31,7 +31,8 @@ setup(
     package_data={
         # .mim links to what mim and mmengine look for inside of an installed package
         'ean_mm': ['py.typed', 'masks/*.json', '.mim/model-index.yml']
-        + [f'.mim/{part}/**/*' for part in ('configs', 'tools')]
+        + [f'.mim/{part}/**/*' for part in ('configs', 'tools')],
+        'ean_mm.visualization.report': ['*.jinja'],
     },
     exclude_package_data={'': ['*.pyc']},
     install_requires=requirements('runtime'),

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ean_mm.visualization import benchmark_report
+from ean_mm.visualization.benchmark_plot import draw_benchmark
 
 SETTING = dict(deployed=True, memory_format='channels_last', batch=2, threads=1)
 
@@ -335,7 +336,7 @@ def test_a_figure_is_drawn_again_without_measuring(tool, rng, run, tmp_path):
 def test_the_figure_has_a_bar_for_every_attention_network(tool, rng):
     records = make_records(tool, rng)
     result = dict(network='EANResNet-50', image_size=224, records=records)
-    figure = benchmark_report.draw(result)
+    figure = draw_benchmark(result)
     [ax] = figure.axes
     assert [text.get_text() for text in ax.texts] == ['+20.0', '+20.0', '+10.0', '+5.0']
     assert [round(bar.get_width()) for bar in ax.patches] == [20, 20, 10, 5]

@@ -84,6 +84,7 @@ def test_the_wheel_works_from_another_folder(root, tmp_path):
         names = set(archive.namelist())
     assert not [name for name in names if name.endswith(('.pyc', '.pth'))]
     assert 'ean_mm/py.typed' in names
+    assert 'ean_mm/visualization/report/page.html.jinja' in names
     for folder in ('configs', 'tools'):
         tracked = {f'ean_mm/.mim/{name}' for name in files.stdout.split('\0')
                    if name.startswith(f'{folder}/')}  # fmt: skip

@@ -1,6 +1,7 @@
 """The report of a search: what the page shows, and of which files."""
 
 import base64
+import dataclasses
 import html
 import json
 import re
@@ -19,11 +20,14 @@ from ean_mm import EANError, Mask, RLController
 from ean_mm.effects import StoredEffects
 from ean_mm.search import MaskSearch, Reward, SearchSpace, SearchStorage
 from ean_mm.search.evaluation.base import Measurement
-from ean_mm.visualization import progress_plot, report, report_plots, training_plot
+from ean_mm.visualization import progress_plot, training_plot
 from ean_mm.visualization.effects_plot import VERDICTS, draw_effects
-from ean_mm.visualization.mask_plot import PLUGGED
+from ean_mm.visualization.mask_plot import draw_masks
+from ean_mm.visualization.probability_plot import draw_probabilities
+from ean_mm.visualization.report import page as report_page
 from ean_mm.visualization.report import read_search, render_report
-from ean_mm.visualization.report_effects import effects_section
+from ean_mm.visualization.style import PLUGGED
+from ean_mm.visualization.trade_off_plot import draw_trade_off, pareto_front
 
 
 class Masked(nn.Module):
@@ -253,6 +257,14 @@ def test_the_page_loads_and_runs_nothing(tmp_path):
     assert loaded == ['data:'] * 4
 
 
+def test_without_jinja2_the_tool_says_in_one_line_how_to_get_it(
+    tool, tmp_path, monkeypatch
+):
+    search(tmp_path, stop_after=1)
+    monkeypatch.setitem(sys.modules, 'jinja2', None)
+    fails(tool(tmp_path), 'needs jinja2; pip install ean_mm[report]')
+
+
 def test_every_picture_can_be_read_and_is_described(tmp_path):
     search(tmp_path)
     page = page_of(tmp_path)
@@ -301,10 +313,9 @@ def test_a_cost_that_the_reward_counts_takes_the_place_of_the_number_of_blocks(
         json.dumps(dict(step=0, masks=entries)) + '\n'
     )
     drawn = []
-    draw = report_plots.draw_trade_off
     monkeypatch.setattr(
-        'ean_mm.visualization.report.draw_trade_off',
-        lambda *arguments: drawn.append(arguments) or draw(*arguments),
+        'ean_mm.visualization.report.figures.draw_trade_off',
+        lambda *arguments: drawn.append(arguments) or draw_trade_off(*arguments),
     )
     page = page_of(tmp_path)
     assert drawn[0][0] == [1.5, 2.25] and drawn[0][3] == 'added cost, %'
@@ -463,11 +474,11 @@ def test_the_pareto_front_is_what_nothing_cheaper_beats():
     #         0  1  2  3  4  5  6
     costs = [3, 1, 2, 2, 4, 3, 5]
     values = [7, 5, 4, 6, 9, 7, 9]
-    assert report_plots.pareto_front(costs, values) == [1, 3, 0, 4]
+    assert pareto_front(costs, values) == [1, 3, 0, 4]
 
 
 def test_the_trade_off_marks_the_mask_and_names_its_axes():
-    ax = report_plots.draw_trade_off(
+    ax = draw_trade_off(
         [2, 1, 0], [60.0, 61.0, 50.0], 1, 'blocks with attention', 'accuracy/top1, %'
     ).axes[0]
     assert ax.get_xlabel() == 'blocks with attention'
@@ -496,7 +507,7 @@ def test_the_heat_map_parts_stages_and_modules():
         dict(step=1, probabilities=None),
     ]
     blocks = dict(backbone=(2, 1, 1), neck=(2,))
-    *maps, _ = report_plots.draw_probabilities(records, blocks).axes
+    *maps, _ = draw_probabilities(records, blocks).axes
     drawn = [ax.collections[0].get_array() for ax in maps]
     assert drawn[0][:, 0].tolist() == [0.1, 0.2, 0.3, 0.4]
     assert drawn[1][:, 0].tolist() == [0.5, 0.6]
@@ -510,7 +521,7 @@ def test_the_heat_map_parts_stages_and_modules():
 
 def test_a_long_network_is_drawn_in_rows_whose_stages_count_on():
     mask = Mask.parse('all', (3, 4, 23, 3))
-    figure = report_plots.draw_masks(dict(backbone=mask), dict(backbone='SE'))
+    figure = draw_masks(dict(backbone=mask), dict(backbone='SE'))
     labels = [
         [text.get_text() for text in ax.texts if 'stage' in text.get_text()]
         for ax in figure.axes
@@ -603,12 +614,14 @@ def test_the_page_says_why_it_cannot_show_effects(tmp_path, effects, reason):
     assert titles(page)[1] == 'The chosen mask' and '<script' not in page
 
 
-def test_what_effects_name_is_escaped():
+def test_what_effects_name_is_escaped(tmp_path):
     evil = '<script>alert(1)</script>"&$x'
     text = json.dumps(dict(FULL, metric='EVIL')).replace('backbone', 'EVIL')
     effects = StoredEffects.read(json.loads(text.replace('"EVIL"', json.dumps(evil))))
     assert list(effects.stage_blocks) == [evil] and effects.metric == evil
-    part = effects_section(effects, '')
+    write_trained(tmp_path, [judged('10-00', 70.0)])
+    read = dataclasses.replace(read_search(tmp_path), effects=effects)
+    part = render_report(read).partition('</section>')[0]
     assert '<script' not in part and '&lt;script&gt;' in part
     assert len(pictures(part)) == 1  # $ is no formula in it
 
@@ -628,11 +641,12 @@ def test_the_axes_of_a_supernets_numbers_say_so(tmp_path, monkeypatch):
     search(tmp_path)
     labels = []
 
-    def spy(figure, *args):
+    def spy(figure):
         labels.extend(ax.get_ylabel().replace('\n', ' ') for ax in figure.axes)
-        return ''
+        return embed(figure)
 
-    monkeypatch.setattr(report, 'figure_html', spy)
+    embed = report_page.embed
+    monkeypatch.setattr(report_page, 'embed', spy)
     page_of(tmp_path)
     assert 'reward in the supernet' in labels
     assert labels.count('accuracy/top1 in the supernet, %') == 2

@@ -6,7 +6,7 @@ from typing import Optional, Sequence, Tuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from ean_mm.visualization.mask_plot import INK, PLUGGED
+from ean_mm.visualization.style import INK, PLUGGED
 
 WIDTH = 1.7
 """of a picture, in inches"""

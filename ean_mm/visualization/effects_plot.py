@@ -12,13 +12,13 @@ from matplotlib.patches import Patch
 
 from ean_mm.effects import StoredEffects
 from ean_mm.effects.words import unit
-from ean_mm.visualization.mask_plot import INK, PLAIN, PLUGGED
+from ean_mm.visualization.style import INK, PLAIN, PLUGGED, UNKNOWN, tidy
 
 # Blue and orange are told apart by all eyes; red is for what is plugged in.
 VERDICTS = {
     1: ('#1f6fb4', 'interval above 0: attention helps'),
     -1: ('#e08214', 'interval below 0: it hurts'),
-    0: ('#8d96a3', 'cannot tell'),
+    0: (UNKNOWN, 'cannot tell'),
 }
 SHADE = '#f0f2f5'
 BLOCKS_WITH_NUMBERS = 40
@@ -71,11 +71,9 @@ def draw_effects(effects: StoredEffects) -> Figure:
     ax.set_xticks(shown, [str(effects.blocks[i].place[2]) for i in shown], fontsize=9)
     ax.set_xlabel('block within its stage, from input to output')
     where = '' if effects.budget else ' in the supernet'
-    ax.set_ylabel(f'{unit(effects)}\nthat attention brings{where}')
+    tidy(ax, ylabel=f'{unit(effects)}\nthat attention brings{where}')
     ax.tick_params(length=0)
-    ax.spines[['top', 'right', 'bottom']].set_visible(False)
-    ax.grid(axis='y', color=PLAIN, lw=0.5, alpha=0.6)
-    ax.set_axisbelow(True)
+    ax.spines['bottom'].set_visible(False)
     _legend(figure, effects, set(verdicts.tolist()))
     return figure
 

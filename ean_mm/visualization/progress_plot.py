@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ean_mm.visualization.mask_plot import INK, PLAIN, PLUGGED
-from ean_mm.visualization.report_plots import tidy, whole_numbers
+from ean_mm.visualization.style import INK, PLAIN, PLUGGED, tidy, whole_numbers
 
 
 def draw_progress(

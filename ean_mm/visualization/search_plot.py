@@ -3,14 +3,12 @@
 from typing import Any, Dict, List
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from ean_mm.effects.words import judged_how
 from ean_mm.mask import Mask
-from ean_mm.visualization.mask_plot import INK, PLAIN, PLUGGED, draw_mask
-
-WHITE_TO_PLUGGED = LinearSegmentedColormap.from_list('plugged', ['white', PLUGGED])
+from ean_mm.visualization.mask_plot import draw_mask
+from ean_mm.visualization.style import INK, PLAIN, PLUGGED, WHITE_TO_PLUGGED
 
 
 def draw_search(records: List[Dict[str, Any]], mask: Mask, attention: str) -> Figure:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ean_mm.visualization.mask_plot import INK, PLAIN, PLUGGED
+from ean_mm.visualization.style import INK, PLAIN, PLUGGED, tidy
 
 
 class LearningCurve(NamedTuple):
@@ -91,9 +91,6 @@ def draw_curves(curves: Sequence[LearningCurve]) -> Figure:
         )
     ax.set_xlim(left=0)
     ax.set_xlabel('iterations of training')
-    ax.set_ylabel('training loss')
-    ax.spines[['top', 'right']].set_visible(False)
-    ax.grid(axis='y', color=PLAIN, lw=0.5, alpha=0.6)
-    ax.set_axisbelow(True)
+    tidy(ax, ylabel='training loss')
     figure.legend(loc='outside upper center', ncols=5, frameon=False)
     return figure

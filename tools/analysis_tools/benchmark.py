@@ -49,7 +49,8 @@ from ean_mm.launch import explain_errors
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.search import count_parameters
 from ean_mm.search.evaluation.cost import count_flops
-from ean_mm.visualization.benchmark_report import draw, read, show
+from ean_mm.visualization.benchmark_plot import draw_benchmark
+from ean_mm.visualization.benchmark_report import read, show
 from ean_mm.visualization.picture import require_picture
 
 RESNET50_BLOCKS = (3, 4, 6, 3)
@@ -455,7 +456,9 @@ def main() -> None:
     show(result)
     if args.figure:
         content = io.BytesIO()
-        draw(result).savefig(content, dpi=150, format=Path(args.figure).suffix[1:])
+        draw_benchmark(result).savefig(
+            content, dpi=150, format=Path(args.figure).suffix[1:]
+        )
         write(args.figure, content.getvalue())
 
 

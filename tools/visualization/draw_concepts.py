@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ean_mm.launch import explain_errors
-from ean_mm.visualization.mask_plot import INK, PLAIN, PLUGGED
+from ean_mm.visualization.style import INK, PLAIN, PLUGGED
 
 MASKS = ('1010', '1011', '1100')
 """masks in the picture of their prefixes"""
