@@ -1,17 +1,17 @@
-"""A bench: every mask of a network really trained, a row for each training."""
+"""The trainings of a bench, each of which is a row."""
 
 import copy
 import statistics
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import torch
 from mmengine.config import Config
 
-from ean_mm.experiments.bench_order import Job
-from ean_mm.experiments.bench_training import BenchTraining
+from ean_mm.experiments.bench.order import Job
+from ean_mm.experiments.bench.training import BenchTraining
 from ean_mm.experiments.fidelity import FidelityTable
 from ean_mm.experiments.results import Row
 from ean_mm.experiments.runs import hash_of_config, read_mask, where_and_when
@@ -19,7 +19,7 @@ from ean_mm.launch import check
 from ean_mm.search import count_parameters
 from ean_mm.search.space import Bits
 
-COLUMNS = dict(
+COLUMNS: Dict[str, Callable[[str], Any]] = dict(
     protocol=str,  # hash of all that an accuracy depends on but mask and seed
     attention=str,
     mask=str,
@@ -30,8 +30,8 @@ COLUMNS = dict(
     reward_losses=str,  # the mean losses on them
     train_losses=str,  # mean of each epoch
     parameters=int,  # without those of attention that is not plugged in
-    # Time that one thread of the processor works on an image in the deployed network, in
-    # ms: other processes, which make it wait, are not counted.
+    # Time in ms that a thread of the processor works on an image in the deployed
+    # network: that other processes make it wait is not counted.
     latency=float,
     plain_latency=float,  # of the network without attention, timed alternately
     seconds=float,  # of the training and what is measured in it

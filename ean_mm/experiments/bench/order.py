@@ -63,8 +63,11 @@ def ordered_masks() -> List[str]:
     ]
 
 
-def ordered_jobs(num_masks: int = 512) -> List[Job]:
-    """Return the trainings of a bench in their order.
+def ordered_jobs(num_masks: int = 512) -> List[List[Job]]:
+    """Return the trainings of a bench in their order, in eight parts.
+
+    Each part has an eighth of the masks, with the first seed, and then the further
+    seeds of eight of the first 64 masks.
 
     Args:
         num_masks: How many of the masks to train, from the first on.
@@ -72,19 +75,21 @@ def ordered_jobs(num_masks: int = 512) -> List[Job]:
     masks = ordered_masks()
     kept = set(masks[:num_masks])
     size, repeated = len(masks) // PARTS, REPEATED // PARTS
-    jobs = []
+    parts = []
     for part in range(PARTS):
         own = masks[part * size : (part + 1) * size]
         again = masks[part * repeated : (part + 1) * repeated]
-        jobs += [Job(mask, SEEDS[0]) for mask in own]
+        jobs = [Job(mask, SEEDS[0]) for mask in own]
         jobs += [Job(mask, seed) for mask in again for seed in SEEDS[1:]]
-    return [job for job in jobs if job.mask in kept]
+        parts.append([job for job in jobs if job.mask in kept])
+    return parts
 
 
-def pilot_jobs(num_masks: int = 6) -> List[Job]:
-    """Return trainings with every seed, of the first masks: part of the bench's.
+def pilot_jobs(num_masks: int = 6) -> List[List[Job]]:
+    """Return trainings with every seed, of the first masks: some of the bench's.
 
     Args:
         num_masks: How many masks.
     """
-    return [Job(mask, seed) for mask in ordered_masks()[:num_masks] for seed in SEEDS]
+    masks = ordered_masks()[:num_masks]
+    return [[Job(mask, seed) for mask in masks] for seed in SEEDS]
