@@ -23,7 +23,7 @@ def draw_bench(found: Sequence[Analysis]) -> Figure:
     Args:
         found: What is known of each attention, at least one.
     """
-    figure = Figure(figsize=(12, 3.2 * len(found)), layout='constrained')
+    figure = Figure(figsize=(14, 3.2 * len(found)), layout='constrained')
     rows = figure.subplots(len(found), 3, squeeze=False)
     for (blocks, masks, ranks), own in zip(rows, found):
         _draw_blocks(blocks, own)
@@ -92,4 +92,4 @@ def _draw_ranks(ax: Axes, own: Analysis) -> None:
     if own.accuracy.noise > 0:
         ax.axhline(own.ceiling, color=PLAIN, lw=1, ls='--', label='ceiling by noise')
     if own.taus:
-        ax.legend(frameon=False, fontsize=7)
+        ax.legend(frameon=False, fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5))

@@ -13,6 +13,7 @@ again.
 import argparse
 import statistics
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import List, Tuple
 
@@ -75,6 +76,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--pilot', action='store_true', help='show how far a protocol tells masks apart'
     )
+    for name, what in (
+        ('epochs', 'epochs'),
+        ('images-per-class', 'training and reward images of each class'),
+        ('test-images-per-class', 'test images of each class'),
+    ):
+        parser.add_argument(
+            f'--{name}', type=int, help=f'of a pilot: {what}, not as in the protocol'
+        )
     parser.add_argument(
         '--check',
         type=int,
@@ -97,7 +106,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    if args.figure:
+        from ean_mm.visualization import require_picture
+
+        require_picture(args.figure)
     torch.set_num_threads(args.threads)
+    change_protocol(args)
     if args.only_report:
         report(args)
         return
@@ -120,6 +134,23 @@ def main() -> None:
         work = [(bench, _csv(args, bench.attention)) for bench in benches]
         train(work, ordered_jobs(args.masks or 512), args.work_dir)
         report(args)
+
+
+def change_protocol(args: argparse.Namespace) -> None:
+    """Try other numbers than those of the protocol, in this process.
+
+    Raises:
+        ValueError: It is no pilot, whose file would not say what it was trained by.
+    """
+    names = 'epochs', 'images_per_class', 'test_images_per_class'
+    changes = {name: getattr(args, name) for name in names}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if changes and not args.pilot:
+        raise EANError(
+            f'--{next(iter(changes)).replace("_", "-")} is for a --pilot; a bench has '
+            f'the numbers of {args.protocol!r} in ean_mm/experiments/protocols.py'
+        )
+    PROTOCOLS[args.protocol] = replace(PROTOCOLS[args.protocol], **changes)
 
 
 def train(work: Work, parts: List[List[Job]], work_dir: Path) -> None:
@@ -181,15 +212,14 @@ def report(args: argparse.Namespace) -> None:
     for attention in args.attention:
         known = Rows(_csv(args, attention), COLUMNS).rows
         rows += [row for row in known if row['attention'] == attention]
-    block = bench_block(rows)
+    found = analyse(rows)
+    block = bench_block(found)
     for path in args.report:
         fill(path, {f'{args.protocol} masks': block})
-    if args.figure and rows:
-        from ean_mm.visualization import require_picture
+    if args.figure and found:
         from ean_mm.visualization.bench_plot import draw_bench
 
-        require_picture(args.figure)
-        draw_bench(list(analyse(rows).values())).savefig(args.figure, dpi=150)
+        draw_bench(list(found.values())).savefig(args.figure, dpi=150)
     print(block)
 
 

@@ -8,8 +8,8 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 from scipy.stats import kendalltau
 
-from ean_mm.experiments.bench.analysis import FEWEST, Analysis, analyse
-from ean_mm.experiments.bench.order import STAGE_BLOCKS, Job
+from ean_mm.experiments.bench.analysis import FEWEST, Analysis
+from ean_mm.experiments.bench.order import STAGE_BLOCKS
 from ean_mm.experiments.report import markdown_table
 from ean_mm.experiments.results import Row
 from ean_mm.experiments.runs import read_mask
@@ -18,13 +18,12 @@ NONE, ALL = ('-'.join(bit * blocks for blocks in STAGE_BLOCKS) for bit in ('0', 
 SHARES = {1: 'single blocks', 2: 'pairs', 3: 'the rest'}
 
 
-def bench_block(rows: Sequence[Row]) -> str:
+def bench_block(found: Dict[str, Analysis]) -> str:
     """Write what a bench says, all attentions together, as Markdown.
 
     Args:
-        rows: Its rows; any part of them gives a report.
+        found: What is known of each attention, from any part of its bench.
     """
-    found = analyse(rows)
     if not found:
         return 'No mask has been trained yet.'
     parts = [
@@ -32,7 +31,7 @@ def bench_block(rows: Sequence[Row]) -> str:
         _blocks(found),
         _ranks(found),
         *_between(found),
-        _effort(rows),
+        _effort([row for own in found.values() for row in own.trainings.values()]),
     ]
     return '\n\n'.join(part for part in parts if part)
 
@@ -169,7 +168,6 @@ def _between(found: Dict[str, Analysis]) -> List[str]:
 
 
 def _effort(rows: Sequence[Row]) -> str:
-    trainings = {(row['attention'], Job(row['mask'], row['seed'])) for row in rows}
     hours, cpu_hours = (
         sum(row[name] for row in rows) / 3600 for name in ('seconds', 'cpu_seconds')
     )
@@ -180,12 +178,15 @@ def _effort(rows: Sequence[Row]) -> str:
         }
     )
     epochs = len(rows[0]['test_accuracies'].split())
+    diverged = sum('nan' in row['train_losses'] for row in rows)
     return (
-        f'{len(trainings)} trainings of {epochs} epochs, {hours:.1f} hours, of the '
+        f'{f"{diverged} trainings diverged. " if diverged else ""}'
+        f'{len(rows)} trainings of {epochs} epochs, {hours:.1f} hours, of the '
         f'processor {cpu_hours:.1f}, on {"; ".join(machines)}. *Spread* is the '
         'standard deviation of the true means of the masks, *noise* that of one '
-        'training, both in points; *explained* are shares of the squared spread. The '
-        '*ceiling* is the tau that true means would have to the measured ones.'
+        'training, both in points; *explained* are shares of the squared spread, '
+        'estimates that may fall below 0. The *ceiling* is the tau that true means '
+        'would have to the measured ones.'
     )
 
 

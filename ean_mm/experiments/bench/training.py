@@ -125,8 +125,11 @@ class BenchTraining(MaskTraining):
             bits, self.iterations, loader, loader, Evaluator([]), judge=False
         )
         test, reward = (self._hook.accuracies[name] for name in ('test', 'reward'))
-        epochs = np.array_split(training.losses, self.epochs)
-        losses = [float(np.mean(epoch)) for epoch in epochs[: len(test)]]
+        length = self.images.epoch
+        losses = [
+            float(np.mean(training.losses[epoch * length : (epoch + 1) * length]))
+            for epoch in range(len(test))
+        ]
         return dict(
             accuracy=round(self._of_all_epochs(test, DIVERGED)[-1], 4),
             test_accuracies=self._written(test, DIVERGED, 2),
