@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from ean_mm.experiments.bench.analysis import Analysis
 from ean_mm.visualization.effects_plot import SHADE
-from ean_mm.visualization.mask_plot import INK, PLAIN, PLUGGED
+from ean_mm.visualization.style import INK, PLAIN, PLUGGED, tidy
 
+SMALL: Any = dict(textcoords='offset points', fontsize=8)
 MARKED = {'none': INK, 'all': PLUGGED}
 
 
@@ -29,14 +30,13 @@ def draw_bench(found: Sequence[Analysis]) -> Figure:
         _draw_blocks(blocks, own)
         _draw_masks(masks, own)
         _draw_ranks(ranks, own)
-        for ax in (blocks, masks, ranks):
-            ax.spines[['top', 'right']].set_visible(False)
     return figure
 
 
 def _draw_blocks(ax: Axes, own: Analysis) -> None:
     ax.set_title(f'{own.attention}: what attention in a block brings', fontsize=10)
-    ax.set(xlabel='stage.block', ylabel='points of accuracy')
+    ax.set_xlabel('stage.block')
+    tidy(ax, 'points of accuracy')
     if own.effects is None:
         return
     blocks = own.effects.blocks
@@ -57,7 +57,8 @@ def _draw_blocks(ax: Axes, own: Analysis) -> None:
 def _draw_masks(ax: Axes, own: Analysis) -> None:
     values = sorted(own.masks.values())
     ax.set_title(f'{own.attention}: {len(values)} masks', fontsize=10)
-    ax.set(xlabel='test accuracy, %', ylabel='masks')
+    ax.set_xlabel('test accuracy, %')
+    tidy(ax, 'masks')
     ax.hist(values, bins=min(40, 2 + len(values) // 4), color=PLAIN)
     for mask, value in own.masks.items():
         bits = set(mask) - {'-'}
@@ -69,16 +70,14 @@ def _draw_masks(ax: Axes, own: Analysis) -> None:
         top = 0.97 * ax.get_ylim()[1]
         middle = float(np.median(values))
         ax.errorbar(middle, top, xerr=noise, color=INK, capsize=3, lw=1)
-        ax.annotate('± noise', (middle + noise, top), (4, -3), **_SMALL)
+        ax.annotate('± noise', (middle + noise, top), (4, -3), **SMALL)
     ax.legend(frameon=False, fontsize=8)
-
-
-_SMALL: Any = dict(textcoords='offset points', fontsize=8)
 
 
 def _draw_ranks(ax: Axes, own: Analysis) -> None:
     ax.set_title(f'{own.attention}: who leads early, and at the end', fontsize=10)
-    ax.set(xlabel='epochs trained', ylabel="Kendall's tau to the end")
+    ax.set_xlabel('epochs trained')
+    tidy(ax, "Kendall's tau to the end")
     measures: List[str] = []
     styles: Dict[str, str] = {}
     for (measure, masks), taus in own.taus.items():
