@@ -46,6 +46,7 @@ class Protocol:
         supernet_epochs: The same of a supernet, at the learning rate of its config.
         images_per_class: Training images of each class to use; the search holds its
             reward images out of them. None for all.
+        test_images_per_class: Test images of each class to use; None for all.
         options: What to override in every config.
         supernets: Other supernets to compare by how well they rank masks: what to
             override in the configs of searches, by their names.
@@ -55,6 +56,7 @@ class Protocol:
     epochs: Optional[int] = None
     supernet_epochs: Optional[int] = None
     images_per_class: Optional[int] = None
+    test_images_per_class: Optional[int] = None
     options: Dict[str, Any] = field(default_factory=dict)
     supernets: Dict[str, Dict[str, Any]] = field(default_factory=dict)
 
@@ -82,21 +84,39 @@ DIGITS = Protocol(
 )
 """the data of the demo, some minutes, to try the tools with"""
 
+# A batch takes a tenth of the time of its training step to load, so that processes of
+# their own for it would cost more than they bring.
+NO_WORKERS = {
+    f'{side}_dataloader.{option}': value
+    for side in ('train', 'val', 'test')
+    for option, value in (('num_workers', 0), ('persistent_workers', False))
+}
+
 MINI = Protocol(
     networks={'ResNet-20': _cifar10(20)},
     epochs=20,
     supernet_epochs=20,
     images_per_class=1000,
-    # A batch takes a tenth of the time of its training step to load, so that processes
-    # of their own for it would cost more than they bring.
-    options={
-        f'{side}_dataloader.{option}': value
-        for side in ('train', 'val', 'test')
-        for option, value in (('num_workers', 0), ('persistent_workers', False))
-    },
+    options=NO_WORKERS,
     supernets={'balanced, decayed learning rate': {**BALANCED, **DECAYED}},
 )
 """a fifth of CIFAR-10, for two CPU cores"""
+
+BENCH = Protocol(
+    networks={
+        'ResNet-20': Network(
+            config='ean/resnet20_se_everywhere_cifar10-16px.py',
+            search='ean/resnet20_se_search_cifar10-16px.py',
+        )
+    },
+    epochs=12,
+    supernet_epochs=12,
+    images_per_class=600,  # 500 to train on, 100 to reward masks on
+    test_images_per_class=500,
+    # 40 whole batches an epoch: a rest of a few images would be a step of noise.
+    options={**NO_WORKERS, 'train_dataloader.batch_size': 125},
+)
+"""a training of less than a minute, to train every mask there is"""
 
 FULL = Protocol(
     networks={
@@ -162,6 +182,7 @@ TRANSFER_MINI = Protocol(
 PROTOCOLS = {
     'digits': DIGITS,
     'mini': MINI,
+    'bench': BENCH,
     'full': FULL,
     'transfer': TRANSFER,
     'transfer-mini': TRANSFER_MINI,

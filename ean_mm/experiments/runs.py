@@ -92,10 +92,7 @@ class Run:
     @cached_property
     def hash(self) -> str:
         """Hash of what the result depends on."""
-        content = {key: self.cfg.to_dict().get(key) for key in RESULT_KEYS}
-        content.update(self.others)
-        text = json.dumps(_without_folders(content), sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return hash_of_config(self.cfg, self.others)
 
     def facts(self) -> Row:
         """Return the part of its row that is known before it runs."""
@@ -269,6 +266,10 @@ class Table:
             _set_epochs(cfg, epochs)
         if self.protocol.images_per_class is not None:
             _use_part(cfg, self.protocol.images_per_class)
+        if self.protocol.test_images_per_class is not None:
+            cfg.test_dataloader.dataset = _part(
+                cfg.test_dataloader.dataset, self.protocol.test_images_per_class
+            )
         cfg.merge_from_dict({**task.options, **self.protocol.options})
         cfg.model.backbone.attention = task.attentions.get(attention)
         if not searches:
@@ -347,6 +348,14 @@ def where_and_when() -> Row:
         threads=torch.get_num_threads(),
         torch=torch.__version__,
     )
+
+
+def hash_of_config(cfg: Config, others: Optional[Dict[str, Any]] = None) -> str:
+    """Hash what a result depends on of a config, and of other settings."""
+    content = {key: cfg.to_dict().get(key) for key in RESULT_KEYS}
+    content.update(others or {})
+    text = json.dumps(_without_folders(content), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def random_masks(mask: Mask, number: int, seed: int) -> List[Mask]:
