@@ -11,7 +11,7 @@ from mmengine.runner import load_state_dict
 from torch import Tensor, nn
 
 from ean_mm.errors import EANError, one_line
-from ean_mm.mask import BIT_STRING, MAX_BLOCKS
+from ean_mm.mask_parsing import MAX_BLOCKS, is_bits
 from ean_mm.search.space import masked_modules
 
 
@@ -135,11 +135,7 @@ def stored_meta(checkpoint: Any) -> Dict[str, Any]:
 
 def _is_mask(value: Any) -> bool:
     """Whether it is the text of a mask: bits, and no file that a stranger names."""
-    return (
-        isinstance(value, str)
-        and len(value) <= 2 * MAX_BLOCKS
-        and BIT_STRING.fullmatch(value) is not None
-    )
+    return isinstance(value, str) and len(value) <= 2 * MAX_BLOCKS and is_bits(value)
 
 
 def stored_weights(checkpoint: Any) -> Dict[str, Tensor]:
