@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ean_mm.errors import EANError, one_line
 from ean_mm.mask_parsing import MAX_BLOCKS, is_bits
-from ean_mm.search.space import masked_modules
+from ean_mm.models.masked import masked_modules
 
 
 def read_checkpoint(path: str, map_location: Any = 'cpu', mmap: bool = True) -> Any:

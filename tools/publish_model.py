@@ -39,8 +39,9 @@ from ean_mm.launch import (
     load_config,
     read_checkpoint,
 )
-from ean_mm.search import SearchSpace, count_parameters, masked_modules
-from ean_mm.search.evaluation.cost import count_flops
+from ean_mm.models import count_parameters, masked_modules
+from ean_mm.profiling import count_flops
+from ean_mm.search import SearchSpace
 from ean_mm.zoo import (
     Entry,
     list_network,

@@ -11,7 +11,7 @@ from torch import nn
 from ean_mm.checkpoints import stored_meta, stored_weights
 from ean_mm.datasets.labels import require_labels
 from ean_mm.errors import EANError, one_line
-from ean_mm.search.space import masked_modules, unwrapped
+from ean_mm.models.masked import masked_modules, unwrapped
 
 
 @HOOKS.register_module()

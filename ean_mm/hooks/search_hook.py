@@ -21,6 +21,7 @@ from ean_mm.hooks.search_setup import (
     leave_out_training,
     trains_masks,
 )
+from ean_mm.models.masked import unwrapped
 from ean_mm.search.evaluation.base import Evaluation
 from ean_mm.search.evaluation.batch_cache import num_bytes
 from ean_mm.search.evaluation.calibration import BNCalibration, draw_batches
@@ -31,7 +32,7 @@ from ean_mm.search.evaluation.trained import TrainedEvaluation
 from ean_mm.search.evaluation.validation import Validation, synchronize
 from ean_mm.search.loop import MaskSearch
 from ean_mm.search.mask_files import search_effects, write_masks
-from ean_mm.search.space import SearchSpace, unwrapped
+from ean_mm.search.space import SearchSpace
 from ean_mm.search.storage import SearchStorage
 
 

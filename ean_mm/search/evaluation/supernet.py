@@ -12,6 +12,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ean_mm.models.masked import unwrapped
 from ean_mm.search.evaluation.base import Measurement
 from ean_mm.search.evaluation.batch_cache import BatchCache, Batches
 from ean_mm.search.evaluation.calibration import BNCalibration
@@ -26,7 +27,7 @@ from ean_mm.search.evaluation.reward_set import (
 )
 from ean_mm.search.evaluation.validation import Validation
 from ean_mm.search.history import Request
-from ean_mm.search.space import Bits, SearchSpace, unwrapped
+from ean_mm.search.space import Bits, SearchSpace
 
 GIB = 1 << 30
 
