@@ -15,12 +15,11 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from ean_mm import EANError
-from ean_mm.checkpoints import load_trained
-from ean_mm.command_line_options import OptionAction
-from ean_mm.config_types import toolbox_of
+from ean_mm.checkpoints import load_trained, read_checkpoint
 from ean_mm.fileio import atomic_save, atomic_write
 from ean_mm.hooks.mask_hook import config_of
-from ean_mm.launch import explain_errors, load_config, read_checkpoint
+from ean_mm.launch import OptionAction, explain_errors, load_config
+from ean_mm.launch.config_types import toolbox_of
 from ean_mm.models import masked_modules
 from ean_mm.models.deployment import require_same_outputs
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
