@@ -138,7 +138,7 @@ def test_a_deployed_network_with_other_outputs_is_refused():
 def test_a_subclass_with_its_own_gate_keeps_no_promise_of_its_parent():
     attention = TanhSE(64)
     assert not attention.invertible
-    assert attention.before(nn.Conv2d(16, 64, 1)) is None
+    assert attention.for_input_of(nn.Conv2d(16, 64, 1)) is None
     assert SEAttention.invertible
     block = EANBottleneck(64, 64)
     x = torch.randn(2, 64, 8, 8)

@@ -29,7 +29,7 @@ from ean_mm.search.evaluation.reward import Reward
 from ean_mm.search.evaluation.reward_set import refuse_overlap, require_images
 from ean_mm.search.evaluation.supernet import MaskEvaluator
 from ean_mm.search.evaluation.trained import TrainedEvaluation
-from ean_mm.search.evaluation.validation import Validation, synchronize
+from ean_mm.search.evaluation.validation import Validation, broadcast_state
 from ean_mm.search.loop import MaskSearch
 from ean_mm.search.mask_files import search_effects, write_masks
 from ean_mm.search.space import SearchSpace
@@ -166,9 +166,9 @@ class EANSearchHook(Hook):
                 'the search runs on untrained weights: nothing was trained and '
                 'load_from names no supernet'
             )
-        synchronize(runner.model)
+        broadcast_state(runner.model)
         validation = self._validation(runner)
-        if validation is None or validation.apart is not None:
+        if validation is None or validation.why_alone is not None:
             self._search(runner, validation)
             return
         with validation.prepared():
@@ -179,10 +179,10 @@ class EANSearchHook(Hook):
         if self.trains_masks:
             return None
         validation = Validation(runner)
-        if self.calibration_batches and validation.apart is not None:
+        if self.calibration_batches and validation.why_alone is not None:
             raise EANError(
                 f'calibration_batches={self.calibration_batches} cannot be kept, for '
-                f'{validation.apart}; set it to 0'
+                f'{validation.why_alone}; set it to 0'
             )
         return validation
 

@@ -101,8 +101,8 @@ class SearchLog:
 
     def supernet(self, evaluator: MaskEvaluator, num_draws: int) -> None:
         """Log what the evaluation in a supernet took."""
-        if evaluator.apart is not None:
+        if evaluator.why_alone is not None:
             self.runner.logger.info(
-                f'Each mask took a pass of its own: {evaluator.apart}'
+                f'Each mask took a pass of its own: {evaluator.why_alone}'
             )
         self.runner.logger.info(f'Search: {evaluator.work.summary(num_draws)}')

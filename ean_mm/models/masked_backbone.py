@@ -28,7 +28,7 @@ class MaskedBackbone(MaskedModule):
     deployed = False
     freeze_attention = False
 
-    def _plug_in(
+    def _finish_init(
         self,
         attention: Optional[Dict[str, Any]],
         mask: Any,
@@ -36,7 +36,11 @@ class MaskedBackbone(MaskedModule):
         freeze_attention: bool,
         deploy: Union[bool, str],
     ) -> None:
-        """Build the attention, once the stages are there; see :class:`EANResNet`."""
+        """Build the attention, set the mask, freeze and deploy, as the arguments say.
+
+        For constructors to end with, once the stages are there; see
+        :class:`EANResNet`.
+        """
         if share not in ('stage', 'block'):
             raise EANError(f"share={share!r} is unknown; use 'stage' or 'block'")
         self.share = share

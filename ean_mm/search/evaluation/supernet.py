@@ -100,7 +100,7 @@ class MaskEvaluator:
             (name for name, m in space.modules.items() if PrefixTree.supports(m)), None
         )
         self._cache = ActivationCache(activation_memory)
-        self.apart = self._why_apart()
+        self.why_alone = self._known_reason()
         """why each mask takes a pass of its own, None where they share one"""
         self._probed = False
 
@@ -119,7 +119,7 @@ class MaskEvaluator:
             return []
         started = time.perf_counter()
         metrics = None
-        if self.apart is None:
+        if self.why_alone is None:
             metrics = self._evaluate_together(masks)
         if metrics is None:
             metrics = [self._evaluate_alone(bits) for bits in masks]
@@ -165,9 +165,9 @@ class MaskEvaluator:
             data = self.model.data_preprocessor(batch, False)
             with self._autocast():
                 if not self._probed:
-                    self.apart = self._probe(data)
+                    self.why_alone = self._probe(data)
                     self._probed = True
-                if self.apart is not None:
+                if self.why_alone is not None:
                     return None
                 for mask, features in tree.features(data['inputs'], groups, number):
                     for bits in groups[mask]:
@@ -180,10 +180,10 @@ class MaskEvaluator:
         results = dict(zip(evaluators, metrics))
         return [results[bits] for bits in masks]
 
-    def _why_apart(self) -> Optional[str]:
+    def _known_reason(self) -> Optional[str]:
         """Say why each mask needs a pass of its own, None if it needs none."""
         if self.validation is not None:
-            return self.validation.apart
+            return self.validation.why_alone
         if self.calibration is not None:
             return 'every mask has batch norm statistics of its own'
         if self.backbone is None:
