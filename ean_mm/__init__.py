@@ -4,11 +4,15 @@ Importing the package registers its modules in mmengine's root registries, so th
 bare names resolve from the scopes of mmpretrain, mmdet and mmseg alike:
 
     custom_imports = dict(imports=['ean_mm'])
+
+It also changes how mmengine opens checkpoints, for the whole process: they are read as
+weights, numbers and text, and nothing in them is executed
+(:func:`~ean_mm.checkpoints.secure_mmengine_loaders`).
 """
 
-from ean_mm import checkpoints as _checkpoints  # noqa: F401  (how mmengine loads)
 from ean_mm import registry as _registry  # noqa: F401  (defines the scope ean_mm)
-from ean_mm.compat import allow_mmengine_checkpoints, warn_of_untested_versions
+from ean_mm.checkpoints import secure_mmengine_loaders
+from ean_mm.compat import warn_of_untested_versions
 from ean_mm.datasets import DigitsDataset, HeldOutSplit
 from ean_mm.errors import EANError
 from ean_mm.hooks import (
@@ -36,7 +40,7 @@ from ean_mm.models import (
 from ean_mm.search import RLController
 from ean_mm.version import __version__
 
-allow_mmengine_checkpoints()
+secure_mmengine_loaders()
 warn_of_untested_versions()
 
 __all__ = [

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import DictAction
 
-from ean_mm.command_line_options import OptionAction
+from ean_mm.launch import OptionAction
 
 
 def parse(*options, action=OptionAction):

@@ -9,11 +9,12 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from ean_mm import EANResNet
-from ean_mm.checkpoints import load_trained
-from ean_mm.launch import load_config, read_checkpoint
+from ean_mm.checkpoints import load_trained, read_checkpoint
+from ean_mm.launch import load_config
 from ean_mm.models.attention import GateAttention, SEAttention, build_attention
 from ean_mm.models.attention.base import global_average_pool, scale
 from ean_mm.models.blocks import AttentionBlock, EANBottleneck
+from ean_mm.models.deployment import require_same_outputs
 from ean_mm.models.fused import InvertibleGatedReLU, PooledMap, gated_sum
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.zoo import zoo_entries
@@ -124,10 +125,20 @@ class TanhSE(SEAttention):
         return self.fc2(self.fc1(x.amax((2, 3)))).tanh()[..., None, None]
 
 
+def test_a_deployed_network_with_other_outputs_is_refused():
+    trained, images = build(18), torch.randn(1, 3, 32, 32)
+    deployed = copy.deepcopy(trained)
+    deployed.switch_to_deploy()
+    assert require_same_outputs(trained, deployed, images, 'backbone') < 1e-5
+    deployed.layer4[0].conv2.bias += 1
+    with pytest.raises(ValueError, match='backbone differ'):
+        require_same_outputs(trained, deployed, images, 'backbone')
+
+
 def test_a_subclass_with_its_own_gate_keeps_no_promise_of_its_parent():
     attention = TanhSE(64)
     assert not attention.invertible
-    assert attention.before(nn.Conv2d(16, 64, 1)) is None
+    assert attention.for_input_of(nn.Conv2d(16, 64, 1)) is None
     assert SEAttention.invertible
     block = EANBottleneck(64, 64)
     x = torch.randn(2, 64, 8, 8)

@@ -114,7 +114,7 @@ def test_scores_are_those_of_a_pass_for_each_mask(
         classifier, dataset, all_scores, activation_memory=activation_memory
     )
     together = evaluator.evaluate(MASKS[:3]) + evaluator.evaluate(MASKS[3:])
-    assert evaluator.apart is None
+    assert evaluator.why_alone is None
     assert evaluator.work.blocks < evaluator.work.naive_blocks == 4 * 6 * 8
     assert evaluator.work.masks == 4 and evaluator.work.images == 24
     for metrics, expected in zip(together, scores(classifier, dataset, MASKS)):
@@ -132,7 +132,7 @@ def test_a_masked_neck_takes_part(build_evaluator, all_scores):
     evaluator = build_evaluator(model, Images(classification_sample), all_scores)
     masks = [(*bits, last) for bits in MASKS[:2] for last in (0, 1)]
     together = evaluator.evaluate(masks)
-    assert evaluator.apart is None
+    assert evaluator.why_alone is None
     # a neck that differs costs no block
     assert evaluator.work.blocks == 6 * (1 + 2 * 7)
     for bits, metrics in zip(masks, together):
@@ -185,7 +185,7 @@ def test_calibrated_masks_take_a_pass_each(classifier, build_evaluator, all_scor
     evaluator = build_evaluator(
         classifier, dataset, all_scores, calibration=calibration
     )
-    assert 'batch norm' in evaluator.apart
+    assert 'batch norm' in evaluator.why_alone
     first, second = evaluator.evaluate(MASKS[:2])
     assert not torch.equal(first['scores'], second['scores'])
     (again,) = evaluator.evaluate(MASKS[:1])
@@ -203,7 +203,7 @@ def test_a_model_that_overwrites_features_takes_a_pass_for_each_mask(
     dataset = Images(classification_sample)
     evaluator = build_evaluator(classifier, dataset, all_scores)
     together = evaluator.evaluate(MASKS)
-    assert 'overwrites' in evaluator.apart
+    assert 'overwrites' in evaluator.why_alone
     for metrics, expected in zip(together, scores(classifier, dataset, MASKS)):
         assert torch.equal(metrics['scores'], expected)
 
@@ -236,12 +236,12 @@ def test_a_segmentor_is_evaluated_too(build_evaluator, mode):
     evaluator = build_evaluator(model, dataset, metric)
     together = evaluator.evaluate(MASKS[:2])
     if mode == 'whole':
-        assert evaluator.apart is None and evaluator.work.blocks == 6 * 15
+        assert evaluator.why_alone is None and evaluator.work.blocks == 6 * 15
     else:
-        assert '4 times' in evaluator.apart
+        assert '4 times' in evaluator.why_alone
     for bits, metrics in zip(MASKS, together):
         alone = build_evaluator(model, dataset, metric)
-        alone.apart = 'to compare with'
+        alone.why_alone = 'to compare with'
         assert alone.evaluate([bits]) == [metrics]
 
 
@@ -270,7 +270,7 @@ def test_a_detector_is_evaluated_too(root, build_evaluator):
         model, Images(detection_sample), dict(cfg.val_evaluator)
     )
     together = evaluator.evaluate(MASKS[:2])
-    assert evaluator.apart is None and evaluator.work.blocks == 6 * 15
+    assert evaluator.why_alone is None and evaluator.work.blocks == 6 * 15
     for bits, metrics in zip(MASKS, together):
         assert evaluator._evaluate_alone(bits) == metrics
 

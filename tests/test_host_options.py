@@ -17,13 +17,9 @@ from mmpretrain import get_model
 
 from ean_mm import EANError
 from ean_mm.checkpoints import load_trained
-from ean_mm.host_options import (
-    add_loader_arguments,
-    add_test_arguments,
-    build_runner,
-    set_loader_options,
-    set_test_options,
-)
+from ean_mm.launch import add_arguments, build_runner
+from ean_mm.launch.data_config import set_loader_options
+from ean_mm.launch.testing import add_test_arguments, set_test_options
 
 
 @RUNNERS.register_module()
@@ -203,7 +199,7 @@ def test_what_is_not_possible_is_one_line(scope, options, message, monkeypatch):
 
 def test_loaders_have_what_mmpretrains_tools_give_them(monkeypatch):
     parser = argparse.ArgumentParser()
-    add_loader_arguments(parser)
+    add_arguments(parser)
 
     def loaders(scope, *options, **loader):
         cfg = Config(

@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from ean_mm import EANError, zoo
 from ean_mm.checkpoints import load_trained
-from ean_mm.search import masked_modules
+from ean_mm.models import masked_modules
 
 ROOT = Path(__file__).parents[1]
 ENTRIES = {entry['Name']: entry for entry in zoo.zoo_entries(ROOT / 'model-index.yml')}

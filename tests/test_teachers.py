@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
 
 from ean_mm import EANError, Mask
+from ean_mm.models import masked_modules
 from ean_mm.search import SearchSpace
-from ean_mm.search.space import masked_modules
 
 STUDENT, TEACHER = '110-010-001', '101-101-101'
 SELF_SUPERVISED = dict(

@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ean_mm import EANError, EANResNet, EANWrapper, Mask
-from ean_mm.models.guest_blocks import GuestBlock
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
+from ean_mm.models.wrapped_blocks import WrappedBlock
 from ean_mm.search import SearchSpace
 from ean_mm.search.evaluation.cost import measure_cost
 
@@ -147,7 +147,7 @@ def test_blocks_of_other_toolboxes_attend_where_ean_resnet_does(
     inner = dict(type=f'{toolbox}.ResNet', depth=depth, norm_eval=False, **SMALL)
     ours = EANWrapper(inner, **options).double()
     theirs = EANResNet(depth, **SMALL, **options).double()
-    assert isinstance(ours.layer1[0], GuestBlock)
+    assert isinstance(ours.layer1[0], WrappedBlock)
     ours.load_state_dict(theirs.state_dict())
     (outs, gradients), (expected, wanted) = run(ours), run(theirs)
     assert_close(outs, expected, 1e-10)

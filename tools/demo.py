@@ -21,10 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ean_mm import Mask, RichProgressHook
-from ean_mm.command_line_options import OptionAction
 from ean_mm.effects import StoredEffects, print_effects
-from ean_mm.launch import add_hook, explain_errors
-from ean_mm.search import count_parameters
+from ean_mm.launch import OptionAction, add_hook, explain_errors
+from ean_mm.models import count_parameters
 from ean_mm.visualization import draw_effects
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'ean'

@@ -29,18 +29,18 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ean_mm import EANError, __version__
-from ean_mm.checkpoints import require_weights, stored_meta, stored_weights
-from ean_mm.config_types import toolbox_of
-from ean_mm.fileio import atomic_write
-from ean_mm.launch import (
-    add_hook,
-    check,
-    explain_errors,
-    load_config,
+from ean_mm.checkpoints import (
     read_checkpoint,
+    require_weights,
+    stored_meta,
+    stored_weights,
 )
-from ean_mm.search import SearchSpace, count_parameters, masked_modules
-from ean_mm.search.evaluation.cost import count_flops
+from ean_mm.fileio import atomic_write
+from ean_mm.launch import add_hook, check, explain_errors, load_config
+from ean_mm.launch.config_types import toolbox_of
+from ean_mm.models import count_parameters, masked_modules
+from ean_mm.profiling import count_flops
+from ean_mm.search import SearchSpace
 from ean_mm.zoo import (
     Entry,
     list_network,

@@ -7,9 +7,8 @@ from mmengine.dist import is_main_process
 
 from ean_mm import launch
 from ean_mm.fileio import require_folder
-from ean_mm.host_options import (
+from ean_mm.launch.testing import (
     add_test_arguments,
-    build_runner,
     collect_predictions,
     set_test_options,
 )
@@ -33,7 +32,7 @@ def main() -> None:
         require_folder(args.out)
     launch.check(cfg, ('test_dataloader',))
     launch.prepare_distributed(cfg)
-    runner = build_runner(cfg)
+    runner = launch.build_runner(cfg)
     collect_predictions(runner, args)
     metrics = runner.test()
     if args.out_item == 'metrics' and is_main_process():

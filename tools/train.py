@@ -3,7 +3,6 @@
 import argparse
 
 from ean_mm import launch
-from ean_mm.host_options import build_runner
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,7 +50,7 @@ def main() -> None:
     launch.set_resume(cfg, args.resume)
     launch.check(cfg, ('train_dataloader', 'val_dataloader'))
     launch.prepare_distributed(cfg)
-    build_runner(cfg).train()
+    launch.build_runner(cfg).train()
 
 
 if __name__ == '__main__':

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ean_mm.errors import EANError, one_line
-from ean_mm.mask import MAX_BLOCKS, Mask
+from ean_mm.mask import Mask
+from ean_mm.mask_parsing import MAX_BLOCKS
 
 MAX_PAIRS = 100
 MAX_NAME = 80

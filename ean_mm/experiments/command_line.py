@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any, Type, TypeVar
 
-from ean_mm.command_line_options import OptionAction
 from ean_mm.experiments.protocols import PROTOCOLS
 from ean_mm.experiments.results import Results
 from ean_mm.experiments.runs import Table
+from ean_mm.launch import OptionAction
 
 T = TypeVar('T', bound=Table)
 

@@ -27,7 +27,8 @@ from ean_mm.experiments.runs import (
     written,
 )
 from ean_mm.mask import Mask
-from ean_mm.search import BNCalibration, MaskEvaluator, SearchSpace, count_parameters
+from ean_mm.models import count_parameters
+from ean_mm.search import BNCalibration, MaskEvaluator, SearchSpace
 from ean_mm.search.evaluation.calibration import draw_batches
 
 SAMPLED = 'sampled mask'

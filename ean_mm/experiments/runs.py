@@ -21,7 +21,7 @@ from ean_mm.experiments.protocols import PROTOCOLS, Network
 from ean_mm.experiments.results import LABEL, Results, Row
 from ean_mm.launch import add_hook, check, load_config
 from ean_mm.mask import Mask
-from ean_mm.search import count_parameters
+from ean_mm.models import count_parameters
 
 PLAIN = 'plain'
 UNSHARED = 'unshared everywhere'

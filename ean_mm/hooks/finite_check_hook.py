@@ -10,7 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ean_mm.errors import EANError, one_line
-from ean_mm.search.space import masked_modules
+from ean_mm.models.masked import masked_modules
 
 MAX_SKIPPED = 20
 """losses in a row that mixed precision may skip for not being finite"""

@@ -5,7 +5,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ean_mm.datasets.labels import require_labels
-from ean_mm.search.space import unwrapped
+from ean_mm.models.masked import unwrapped
 
 
 @HOOKS.register_module()

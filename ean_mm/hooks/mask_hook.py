@@ -11,7 +11,7 @@ from ean_mm.errors import EANError
 from ean_mm.hooks.companions import bring
 from ean_mm.hooks.label_check_hook import LabelCheckHook
 from ean_mm.model_config import config_of
-from ean_mm.search.space import masked_modules, unwrapped
+from ean_mm.models.masked import masked_modules, unwrapped
 
 
 @HOOKS.register_module()

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 from ean_mm.checkpoints import stored_weights
 from ean_mm.errors import EANError
-from ean_mm.search.space import unwrapped
+from ean_mm.models.masked import unwrapped
 
 # What decides a training's result, beside the weights and the seed.
 PARTS = (

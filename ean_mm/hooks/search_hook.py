@@ -12,12 +12,13 @@ from ean_mm.checkpoints import weight_names
 from ean_mm.datasets.labels import require_labels
 from ean_mm.errors import EANError, one_line
 from ean_mm.hooks.search_log import SearchLog
+from ean_mm.models.masked import unwrapped
 from ean_mm.search.evaluation.batch_cache import num_bytes
 from ean_mm.search.evaluation.calibration import draw_batches
 from ean_mm.search.evaluation.reward import Reward
 from ean_mm.search.evaluation.reward_set import refuse_overlap, require_images
 from ean_mm.search.evaluation.short_config import short_config
-from ean_mm.search.evaluation.validation import Validation, synchronize
+from ean_mm.search.evaluation.validation import Validation, broadcast_state
 from ean_mm.search.from_runner import (
     RewardSet,
     SearchOptions,
@@ -27,7 +28,6 @@ from ean_mm.search.from_runner import (
     search_folder,
 )
 from ean_mm.search.mask_files import search_effects, write_masks
-from ean_mm.search.space import unwrapped
 from ean_mm.search.storage import SearchStorage
 
 
@@ -163,9 +163,9 @@ class EANSearchHook(Hook):
                 'the search runs on untrained weights: nothing was trained and '
                 'load_from names no supernet'
             )
-        synchronize(runner.model)
+        broadcast_state(runner.model)
         validation = self._validation(runner)
-        if validation is None or validation.apart is not None:
+        if validation is None or validation.why_alone is not None:
             self._search(runner, validation)
             return
         with validation.prepared():
@@ -177,10 +177,10 @@ class EANSearchHook(Hook):
             return None
         validation = Validation(runner)
         batches = self.options.calibration_batches
-        if batches and validation.apart is not None:
+        if batches and validation.why_alone is not None:
             raise EANError(
                 f'calibration_batches={batches} cannot be kept, for '
-                f'{validation.apart}; set it to 0'
+                f'{validation.why_alone}; set it to 0'
             )
         return validation
 

@@ -110,9 +110,9 @@ class SearchLog:
             )
         if not isinstance(evaluator, MaskEvaluator):
             return
-        if evaluator.apart is not None:
+        if evaluator.why_alone is not None:
             self.runner.logger.info(
-                f'Each mask took a pass of its own: {evaluator.apart}'
+                f'Each mask took a pass of its own: {evaluator.why_alone}'
             )
         summary = evaluator.work.summary(history.num_draws)
         self.runner.logger.info(f'Search: {summary}')

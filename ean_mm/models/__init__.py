@@ -17,6 +17,7 @@ from ean_mm.models.ean_resnet import (
     EANResNetV1d,
 )
 from ean_mm.models.ean_wrapper import EANWrapper
+from ean_mm.models.masked import count_parameters, masked_modules
 from ean_mm.models.shared_attention_neck import SharedAttentionNeck
 
 __all__ = [
@@ -34,4 +35,6 @@ __all__ = [
     'SPAAttention',
     'SharedAttentionNeck',
     'build_attention',
+    'count_parameters',
+    'masked_modules',
 ]

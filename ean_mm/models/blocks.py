@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ean_mm.models.attention import GateAttention, attend
-from ean_mm.models.attention.base import compiles, is_channels_last
+from ean_mm.models.attention.base import is_channels_last, is_tracing
 from ean_mm.models.fused import (
     InvertibleGatedReLU,
     PooledMap,
@@ -36,7 +36,7 @@ class AttentionBlock(BaseModule):
 
     gates_early = False
     """whether the attention takes the input of the residual branch's last layer, as
-    :meth:`~ean_mm.models.attention.GateAttention.before` gives it"""
+    :meth:`~ean_mm.models.attention.GateAttention.for_input_of` gives it"""
 
     depth = 2
     """number of convolutions in the residual branch, each with a norm layer"""
@@ -112,7 +112,7 @@ class AttentionBlock(BaseModule):
             and isinstance(self.relu, nn.ReLU)
             and needs_gradient(residual)
             and residual.dtype in (torch.float32, torch.float64)
-            and not compiles()
+            and not is_tracing()
             # as what instance norm returns; it may not be overwritten by PooledMap
             and not residual._is_view()
         )
@@ -222,7 +222,7 @@ class EANBottleneck(AttentionBlock, Bottleneck):
         attention = super().switch_to_deploy(attention)
         if not (self.fused and isinstance(attention, GateAttention)):
             return attention
-        moved = attention.before(self.conv3) if self._fuses(attention) else None
+        moved = attention.for_input_of(self.conv3) if self._fuses(attention) else None
         self.gates_early = moved is not None
         return attention if moved is None else moved
 

@@ -116,7 +116,7 @@ class EANResNet(MaskedBackbone, ResNet):
                 f'{type(self).__name__} cannot be built: '
                 f'{reason or "its options contradict each other"}{hint}'
             ) from error
-        self._plug_in(attention, mask, share, freeze_attention, deploy)
+        self._finish_init(attention, mask, share, freeze_attention, deploy)
 
     def _as_in_scope(self, kwargs: Dict[str, Any]) -> Dict[str, Any]:
         """Read options as the ``ResNet`` of the default scope reads them."""

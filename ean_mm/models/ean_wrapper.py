@@ -7,8 +7,8 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from ean_mm.errors import EANError
-from ean_mm.models.guest_blocks import extended, give_place
 from ean_mm.models.masked_backbone import MaskedBackbone
+from ean_mm.models.wrapped_blocks import extended, give_place
 
 
 @MODELS.register_module()
@@ -81,7 +81,7 @@ class EANWrapper(MaskedBackbone, BaseModule):
         self.__class__ = extended(type(self), type(inner))  # type: ignore[arg-type]
         self.__dict__ = vars(inner)
         self.stage_blocks = tuple(map(len, self.stages))
-        self._plug_in(attention, mask, share, freeze_attention, deploy)
+        self._finish_init(attention, mask, share, freeze_attention, deploy)
 
 
 def _build(cfg: Dict[str, Any], pretrained: Optional[str], init_cfg: Any) -> nn.Module:

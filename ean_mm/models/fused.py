@@ -5,7 +5,7 @@ from typing import Any, Optional, Tuple
 import torch
 from torch import Tensor
 
-from ean_mm.models.attention.base import compiles, global_average_pool, grouped
+from ean_mm.models.attention.base import global_average_pool, grouped, is_tracing
 
 
 def gated_sum(
@@ -23,7 +23,7 @@ def gated_sum(
     """
     factor, gate = grouped(residual, gate)
     addend = shortcut.view(factor.shape)
-    if compiles() or needs_gradient(residual, gate, shortcut):
+    if is_tracing() or needs_gradient(residual, gate, shortcut):
         return (factor * gate + addend).view(residual.shape)
     if not factor.dtype == gate.dtype == addend.dtype:
         return (factor * gate).add_(addend).view(residual.shape)

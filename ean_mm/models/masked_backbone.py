@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ean_mm.errors import EANError
 from ean_mm.models.attention import build_attention
+from ean_mm.models.deployment import require_foldable
 from ean_mm.models.masked import MaskedModule, Place
 from ean_mm.models.packed_conv import PackedConv2d, pack_convolutions
 
@@ -27,7 +28,7 @@ class MaskedBackbone(MaskedModule):
     deployed = False
     freeze_attention = False
 
-    def _plug_in(
+    def _finish_init(
         self,
         attention: Optional[Dict[str, Any]],
         mask: Any,
@@ -35,7 +36,11 @@ class MaskedBackbone(MaskedModule):
         freeze_attention: bool,
         deploy: Union[bool, str],
     ) -> None:
-        """Build the attention, once the stages are there; see :class:`EANResNet`."""
+        """Build the attention, set the mask, freeze and deploy, as the arguments say.
+
+        For constructors to end with, once the stages are there; see
+        :class:`EANResNet`.
+        """
         if share not in ('stage', 'block'):
             raise EANError(f"share={share!r} is unknown; use 'stage' or 'block'")
         self.share = share
@@ -210,25 +215,3 @@ class MaskedBackbone(MaskedModule):
                 'without deploy'
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-
-def require_foldable(module: nn.Module) -> None:
-    """Refuse layers that mmcv's ``fuse_conv_bn`` would fold into something else."""
-    for name, layer in module.named_modules():
-        if name.startswith('attentions'):
-            continue
-        own_conv = isinstance(layer, nn.Conv2d) and type(layer).forward is not (
-            nn.Conv2d.forward
-        )
-        if own_conv or hasattr(layer, 'deform_groups'):
-            raise EANError(
-                f'{name} is a {type(layer).__name__}, into which no norm layer can be '
-                'folded; a network with it cannot be deployed'
-            )
-        if isinstance(layer, nn.BatchNorm2d) and (
-            layer.weight is None or layer.running_var is None
-        ):
-            raise EANError(
-                f'{name} has no weights or no running statistics to fold; a network '
-                'with it cannot be deployed'
-            )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ean_mm.models.attention.base import compiles
+from ean_mm.models.attention.base import is_tracing
 from ean_mm.models.fused import gated_sum, needs_gradient
 
 PART_BYTES = 16 * 2**20
@@ -69,7 +69,7 @@ class PackedConv2d(nn.Conv2d):
     def pack(self, x: Tensor) -> Optional[Tuple[Any, ...]]:
         """Return oneDNN's operands for an input; None where oneDNN does not serve."""
         if (
-            compiles()
+            is_tracing()
             or x.dtype != torch.float32
             or torch.is_autocast_enabled('cpu')
             or needs_gradient(x, self.weight)

@@ -1,5 +1,6 @@
 """The search for a mask: who asks, how masks are judged, and the loop between."""
 
+from ean_mm.models.masked import count_parameters, masked_modules
 from ean_mm.search.evaluation import (
     BNCalibration,
     MaskEvaluator,
@@ -8,7 +9,7 @@ from ean_mm.search.evaluation import (
 )
 from ean_mm.search.history import History, Judgement, Request
 from ean_mm.search.loop import MaskSearch
-from ean_mm.search.space import SearchSpace, count_parameters, masked_modules
+from ean_mm.search.space import SearchSpace
 from ean_mm.search.storage import SearchStorage
 from ean_mm.search.strategies import (
     BaseSearcher,

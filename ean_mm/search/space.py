@@ -3,50 +3,14 @@
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from ean_mm.errors import EANError
 from ean_mm.mask import Mask
+from ean_mm.models.masked import masked_modules, unwrapped
 from ean_mm.search.discovery import discover
 
 Bits = Tuple[int, ...]
-
-
-def unwrapped(model: Any) -> Any:
-    """Return the model inside wrappers for distributed training or augmented tests.
-
-    mmengine does not count the latter as wrappers, and loads checkpoints into the model
-    inside all the same.
-    """
-    inner: Any = model
-    while is_model_wrapper(inner) or isinstance(inner, BaseTTAModel):
-        inner = inner.module
-    return inner
-
-
-def masked_modules(model: nn.Module) -> Dict[str, Any]:
-    """Find the modules that have a mask and attention to plug in.
-
-    Every module with ``set_mask`` and ``stage_blocks`` whose ``attention`` is not None
-    takes part, in the order of ``named_modules``.
-    """
-    return {
-        name: module
-        for name, module in unwrapped(model).named_modules()
-        if hasattr(module, 'set_mask')
-        and hasattr(module, 'stage_blocks')
-        and getattr(module, 'attention', None) is not None
-    }
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Count the parameters in use: without attention that no bit plugs in."""
-    count = sum(p.numel() for p in unwrapped(model).parameters())
-    for module in masked_modules(model).values():
-        count -= sum(p.numel() for p in module.attentions.parameters())
-        count += module.num_attention_parameters()
-    return count
 
 
 class SearchSpace:

@@ -25,11 +25,16 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ean_mm.command_line_options import OptionAction
-from ean_mm.config_types import type_name
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write
-from ean_mm.launch import add_hook, check, explain_errors, load_config
+from ean_mm.launch import (
+    OptionAction,
+    add_hook,
+    check,
+    explain_errors,
+    load_config,
+)
+from ean_mm.launch.config_types import type_name
 from ean_mm.search import MaskEvaluator, MaskSearch, SearchSpace, SearchStorage
 
 

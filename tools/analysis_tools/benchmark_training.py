@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import add_hook, check, explain_errors, load_config
-from ean_mm.search import count_parameters
+from ean_mm.models import count_parameters
 
 
 def parse_args() -> argparse.Namespace:

@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from ean_mm import EANResNet
 from ean_mm.launch import explain_errors
-from ean_mm.search.evaluation.cost import median_seconds
+from ean_mm.profiling import median_seconds
 
 
 def parse_args() -> argparse.Namespace:

@@ -19,7 +19,6 @@ from typing import List, Tuple
 
 import torch
 
-from ean_mm.command_line_options import OptionAction
 from ean_mm.errors import EANError
 from ean_mm.experiments.bench import (
     COLUMNS,
@@ -38,7 +37,7 @@ from ean_mm.experiments.bench import (
 from ean_mm.experiments.markdown import fill
 from ean_mm.experiments.protocols import PROTOCOLS
 from ean_mm.experiments.results import Row, Rows
-from ean_mm.launch import explain_errors
+from ean_mm.launch import OptionAction, explain_errors
 
 Work = List[Tuple[Bench, Path]]
 

@@ -12,9 +12,9 @@ from typing import Any, Dict, Tuple
 from torch import Tensor
 
 from ean_mm import EANError, EANResNet, Mask
-from ean_mm.checkpoints import stored_weights
+from ean_mm.checkpoints import read_checkpoint, stored_weights
 from ean_mm.fileio import atomic_save
-from ean_mm.launch import explain_errors, read_checkpoint
+from ean_mm.launch import explain_errors
 
 ATTENTION_KEYS = {
     'SEAttention': r'share_fc\.(fc[12]\.(?:weight|bias))',

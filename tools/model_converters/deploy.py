@@ -12,21 +12,18 @@ from typing import Any, Dict
 
 import torch
 from mmengine.registry import MODELS, init_default_scope
-from torch import Tensor, nn
+from torch import nn
 
 from ean_mm import EANError
-from ean_mm.checkpoints import load_trained
-from ean_mm.command_line_options import OptionAction
-from ean_mm.config_types import toolbox_of
+from ean_mm.checkpoints import load_trained, read_checkpoint
 from ean_mm.fileio import atomic_save, atomic_write
-from ean_mm.launch import explain_errors, load_config, read_checkpoint
+from ean_mm.launch import OptionAction, explain_errors, load_config
+from ean_mm.launch.config_types import toolbox_of
 from ean_mm.model_config import config_of
+from ean_mm.models import masked_modules
+from ean_mm.models.deployment import require_same_outputs
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
-from ean_mm.search.evaluation.cost import median_seconds
-from ean_mm.search.space import masked_modules
-
-TOLERANCE = 1e-4
-"""relative difference between the outputs that is refused"""
+from ean_mm.profiling import median_seconds
 
 
 def parse_args() -> argparse.Namespace:
@@ -94,13 +91,8 @@ def main() -> None:
         for form in forms:
             print(f'{name}, mask {masks[name]}, {form}: {1000 * times[form]:.1f} ms')
         best = min((form for form in forms if form != 'trained'), key=times.get)
-        difference = compare(module, forms[best], images)
+        difference = require_same_outputs(module, forms[best], images, name)
         print(f'{name}: relative difference of the outputs {difference:.1e}')
-        if not difference < TOLERANCE:
-            raise EANError(
-                f'the outputs of {name} differ by {difference:.1e} after deployment; '
-                'nothing was written'
-            )
         module.switch_to_deploy(best)
         node['deploy'] = best
         for key in ('init_cfg', 'pretrained'):
@@ -115,15 +107,6 @@ def main() -> None:
     with atomic_write(target_config) as file:
         file.write(config.pretty_text.encode())
     print(f'wrote {args.target} and {target_config}')
-
-
-@torch.inference_mode()
-def compare(trained: nn.Module, deployed: nn.Module, images: Tensor) -> float:
-    """Return the greatest relative difference of the outputs."""
-    return max(
-        ((ours - theirs).norm() / theirs.norm()).item()
-        for ours, theirs in zip(deployed(images), trained(images))
-    )
 
 
 if __name__ == '__main__':

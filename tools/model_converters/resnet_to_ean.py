@@ -13,9 +13,9 @@ from typing import Dict, Tuple
 from torch import Tensor
 
 from ean_mm import EANError
-from ean_mm.checkpoints import stored_weights
+from ean_mm.checkpoints import read_checkpoint, stored_weights
 from ean_mm.fileio import atomic_save
-from ean_mm.launch import explain_errors, read_checkpoint
+from ean_mm.launch import explain_errors
 
 SE_KEY = r'(.*?)layer(\d)\.(\d+)\.se_layer\.conv([12])\.conv\.(weight|bias)'
 BACKBONE_KEY = r'(backbone\.)?(conv1|bn1|stem|layer\d)\..*'

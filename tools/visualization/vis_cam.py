@@ -25,10 +25,10 @@ from mmpretrain import ImageClassificationInferencer, get_model
 from torch import Tensor, nn
 
 from ean_mm import EANError
-from ean_mm.checkpoints import load_trained
-from ean_mm.config_types import type_name
-from ean_mm.launch import check, explain_errors, load_config, read_checkpoint
-from ean_mm.search import masked_modules
+from ean_mm.checkpoints import load_trained, read_checkpoint
+from ean_mm.launch import check, explain_errors, load_config
+from ean_mm.launch.config_types import type_name
+from ean_mm.models import masked_modules
 from ean_mm.visualization import Attended, draw_cams, require_picture
 from ean_mm.zoo import find_network
 

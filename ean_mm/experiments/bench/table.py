@@ -16,7 +16,7 @@ from ean_mm.experiments.fidelity import FidelityTable
 from ean_mm.experiments.results import Row
 from ean_mm.experiments.runs import hash_of_config, read_mask, where_and_when
 from ean_mm.launch import check
-from ean_mm.search import count_parameters
+from ean_mm.models import count_parameters
 from ean_mm.search.space import Bits
 
 COLUMNS: Dict[str, Callable[[str], Any]] = dict(

@@ -50,7 +50,7 @@ class GateAttention(nn.Module):
         # What a class promises of its gate does not hold for a subclass's own gate.
         super().__init_subclass__(**kwargs)
         if 'gate' in vars(cls):
-            for name in ('invertible', 'before'):
+            for name in ('invertible', 'for_input_of'):
                 if name not in vars(cls):
                     setattr(cls, name, getattr(GateAttention, name))
 
@@ -81,7 +81,7 @@ class GateAttention(nn.Module):
         gate, state = self.advance(x, state)
         return (scale(x, gate), state) if self.stateful else scale(x, gate)
 
-    def before(self, conv: nn.Conv2d) -> Optional['GateAttention']:
+    def for_input_of(self, conv: nn.Conv2d) -> Optional['GateAttention']:
         """Return this attention for the input of a 1x1 convolution, if there is such.
 
         Attention acts on the convolution's output. Pooling commutes with a 1x1
@@ -111,7 +111,7 @@ def global_average_pool(x: Tensor) -> Tensor:
     """Average ``(N, C, H, W)`` over space to ``(N, C)``, at least in float32."""
     dtype = statistics_dtype(x)
     on_cpu = x.device.type == 'cpu' and x.dtype == dtype
-    if on_cpu and is_channels_last(x) and not (x.requires_grad or compiles()):
+    if on_cpu and is_channels_last(x) and not (x.requires_grad or is_tracing()):
         # Twice as fast as `mean`. An export would fix height and width, and the
         # backward pass would keep `x`.
         return F.avg_pool2d(x, x.shape[2:]).flatten(1)
@@ -145,7 +145,7 @@ def with_layers(attention: M, **layers: nn.Module) -> M:
     return changed
 
 
-def compiles() -> bool:
+def is_tracing() -> bool:
     """Whether a compiler or exporter is recording, which fuses operations itself."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 

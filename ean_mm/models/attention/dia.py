@@ -103,7 +103,7 @@ class DIAAttention(GateAttention):
         return gate.to(x.dtype)[..., None, None], state
 
     @torch.no_grad()
-    def before(self, conv: nn.Conv2d) -> 'DIAAttention':
+    def for_input_of(self, conv: nn.Conv2d) -> 'DIAAttention':
         squeeze, relu, excite = self.w_ih
         moved = with_layers(
             self, w_ih=nn.Sequential(compose(conv, squeeze), relu, excite)

@@ -48,5 +48,5 @@ class SEAttention(GateAttention):
         logits = self.fc2(self.fc1(squeezed).relu())
         return logits.sigmoid().to(x.dtype)[..., None, None]
 
-    def before(self, conv: nn.Conv2d) -> 'SEAttention':
+    def for_input_of(self, conv: nn.Conv2d) -> 'SEAttention':
         return with_layers(self, fc1=compose(conv, self.fc1))

@@ -12,9 +12,9 @@ from ean_mm.errors import EANError
 from ean_mm.models.attention.base import (
     IDENTITY_LOGIT,
     GateAttention,
-    compiles,
     global_average_pool,
     is_channels_last,
+    is_tracing,
     statistics_dtype,
 )
 
@@ -138,10 +138,11 @@ class SGEAttention(GateAttention):
         with torch.autocast(x.device.type, enabled=False):
             similarity = self.similarity(x.to(statistics_dtype(x)))
             scale = self.weight.to(similarity), self.bias.to(similarity), self.eps
-            if compiles() or not (torch.is_grad_enabled() and similarity.requires_grad):
-                gate = normalized_gate(similarity, *scale)
-            else:
+            trains = torch.is_grad_enabled() and similarity.requires_grad
+            if trains and not is_tracing():
                 gate = NormalizedGate.apply(similarity, *scale)
+            else:
+                gate = normalized_gate(similarity, *scale)
             return gate.to(x.dtype)
 
     def similarity(self, x: Tensor) -> Tensor:
@@ -164,13 +165,13 @@ class SGEAttention(GateAttention):
         by_group = x.unflatten(1, (self.groups, -1))
         return (by_group * mean[..., None, None]).sum(2)
 
-    def before(self, conv: nn.Conv2d) -> Optional['SGEAttention']:
+    def for_input_of(self, conv: nn.Conv2d) -> Optional['SGEAttention']:
         if self.channels > 8 * self.groups:
             return None  # it would read more weights than it saves features
-        return _SGEBefore(self, conv)
+        return _SGEForInput(self, conv)
 
 
-class _SGEBefore(SGEAttention):
+class _SGEForInput(SGEAttention):
     """SGE for the input of a 1x1 convolution.
 
     The similarity ``sum_c mean_c (w_c h + b_c)`` is, but for a constant that centring

@@ -54,7 +54,7 @@ class SPAAttention(GateAttention):
         return logits.sigmoid().to(x.dtype)[..., None, None]
 
     @torch.no_grad()
-    def before(self, conv: nn.Conv2d) -> 'SPAAttention':
+    def for_input_of(self, conv: nn.Conv2d) -> 'SPAAttention':
         lengths = [size * size * self.channels for size in self.sizes]
         matrix = conv.weight.double()[..., 0, 0]  # (C, C_in)
         weights, bias = [], self.fc1.bias.double()

@@ -10,7 +10,7 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
-from ean_mm.search.space import unwrapped
+from ean_mm.models.masked import unwrapped
 
 
 class BNCalibration:

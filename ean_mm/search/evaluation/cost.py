@@ -1,21 +1,18 @@
 """What the attention of a mask costs: latency, parameters or FLOPs."""
 
 import copy
-import statistics
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 import torch
-from mmengine.analysis import FlopAnalyzer
-from torch import Tensor, nn
+from torch import nn
 
 from ean_mm.errors import EANError
+from ean_mm.models.masked import count_parameters
+from ean_mm.profiling import count_flops, median_seconds
 from ean_mm.search.evaluation.reward import COSTS
-from ean_mm.search.space import SearchSpace, count_parameters
-
-REPEATS = 20
+from ean_mm.search.space import SearchSpace
 
 Call = Tuple[Any, Tuple[Any, ...]]
 
@@ -168,41 +165,3 @@ def _attention_modules(module: Any) -> List[nn.Module]:
         for shared in module.attentions
         for attention in (shared if isinstance(shared, nn.ModuleList) else [shared])
     ]
-
-
-def median_seconds(functions: List[Callable[[], Any]]) -> List[float]:
-    """Time functions alternately; return the median of each, in seconds."""
-    times: List[List[float]] = [[] for _ in functions]
-    for repeat in range(REPEATS + 2):
-        for function, own in zip(functions, times):
-            _synchronize()
-            started = time.perf_counter()
-            function()
-            _synchronize()
-            if repeat >= 2:  # the first ones allocate and choose algorithms
-                own.append(time.perf_counter() - started)
-    return [statistics.median(own) for own in times]
-
-
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-class _OfImages(nn.Module):
-    """A module as a function of its first argument, for mmengine's analysis."""
-
-    def __init__(self, module: nn.Module, *args: Any) -> None:
-        super().__init__()
-        self.module = module
-        self.args = args
-
-    def forward(self, x: Tensor) -> Any:
-        return self.module(x, *self.args)
-
-
-def count_flops(module: nn.Module, x: Tensor, *args: Any) -> int:
-    """Count the multiply-adds of a call, as mmengine does."""
-    analyzer = FlopAnalyzer(_OfImages(module, *args), (x,))
-    analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    return analyzer.total()

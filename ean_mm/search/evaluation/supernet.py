@@ -12,6 +12,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ean_mm.models.masked import unwrapped
 from ean_mm.search.evaluation.base import Measurement
 from ean_mm.search.evaluation.batch_cache import BatchCache, Batches
 from ean_mm.search.evaluation.calibration import BNCalibration
@@ -26,7 +27,7 @@ from ean_mm.search.evaluation.reward_set import (
 )
 from ean_mm.search.evaluation.validation import Validation
 from ean_mm.search.history import Request
-from ean_mm.search.space import Bits, SearchSpace, unwrapped
+from ean_mm.search.space import Bits, SearchSpace
 
 GIB = 1 << 30
 
@@ -99,7 +100,7 @@ class MaskEvaluator:
             (name for name, m in space.modules.items() if PrefixTree.supports(m)), None
         )
         self._cache = ActivationCache(activation_memory)
-        self.apart = self._why_apart()
+        self.why_alone = self._known_reason()
         """why each mask takes a pass of its own, None where they share one"""
         self._probed = False
 
@@ -118,7 +119,7 @@ class MaskEvaluator:
             return []
         started = time.perf_counter()
         metrics = None
-        if self.apart is None:
+        if self.why_alone is None:
             metrics = self._evaluate_together(masks)
         if metrics is None:
             metrics = [self._evaluate_alone(bits) for bits in masks]
@@ -164,9 +165,9 @@ class MaskEvaluator:
             data = self.model.data_preprocessor(batch, False)
             with self._autocast():
                 if not self._probed:
-                    self.apart = self._probe(data)
+                    self.why_alone = self._probe(data)
                     self._probed = True
-                if self.apart is not None:
+                if self.why_alone is not None:
                     return None
                 for mask, features in tree.features(data['inputs'], groups, number):
                     for bits in groups[mask]:
@@ -179,10 +180,10 @@ class MaskEvaluator:
         results = dict(zip(evaluators, metrics))
         return [results[bits] for bits in masks]
 
-    def _why_apart(self) -> Optional[str]:
+    def _known_reason(self) -> Optional[str]:
         """Say why each mask needs a pass of its own, None if it needs none."""
         if self.validation is not None:
-            return self.validation.apart
+            return self.validation.why_alone
         if self.calibration is not None:
             return 'every mask has batch norm statistics of its own'
         if self.backbone is None:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_save, atomic_write
+from ean_mm.models.masked import unwrapped
 from ean_mm.search.evaluation.base import MEASURES, Measurement
 from ean_mm.search.evaluation.batches import short_loader
 from ean_mm.search.evaluation.cost import CostTable, measure_cost
@@ -26,7 +27,7 @@ from ean_mm.search.evaluation.stopping import StoppingRule
 from ean_mm.search.evaluation.training import MaskTraining
 from ean_mm.search.history import Request
 from ean_mm.search.processes import alone
-from ean_mm.search.space import Bits, SearchSpace, unwrapped
+from ean_mm.search.space import Bits, SearchSpace
 
 PROBED = 4
 """iterations that are run to say beforehand what a search costs"""

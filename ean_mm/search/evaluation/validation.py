@@ -69,7 +69,7 @@ class Validation:
                 )
 
     @property
-    def apart(self) -> Optional[str]:
+    def why_alone(self) -> Optional[str]:
         """Why each mask needs the run's own loop; None if one preparation does."""
         loop: Any = self.runner.val_loop
         plain = loop is None or (
@@ -141,7 +141,7 @@ class _Stage:
             if fn_name in self._begun:
                 self._begun[fn_name].append(hook)
         if fn_name == 'before_val_epoch' and self._hooks:
-            synchronize(self._runner.model)  # averaged statistics differ too
+            broadcast_state(self._runner.model)  # averaged statistics differ too
 
     def undo(self) -> None:
         """Let the hooks undo what they have done before."""
@@ -152,7 +152,7 @@ class _Stage:
             hook.after_val(self._runner)
 
 
-def synchronize(model: Any) -> None:
+def broadcast_state(model: Any) -> None:
     """Give all ranks rank 0's weights and buffers.
 
     Running statistics differ between ranks after distributed training.

@@ -1,15 +1,13 @@
-"""What a config says of its data sets and data loaders."""
+"""The data sets and data loaders in a config."""
 
+import argparse
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+import torch
 from mmengine.config import Config
-from mmengine.fileio.backends import LocalBackend, backends
-from mmengine.registry import DATASETS
 
-from ean_mm.config_types import type_name
-from ean_mm.errors import EANError
-from ean_mm.fileio import AtomicBackend
+from ean_mm.launch.config_types import toolbox_of, type_name
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -19,6 +17,24 @@ def set_data_root(cfg: Config, data_root: str) -> None:
     for _, dataset in datasets_of(cfg):
         _move_annotations(cfg, str(dataset['data_root']), data_root)
         dataset['data_root'] = data_root
+
+
+def set_loader_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Apply the options of loaders, and what mmpretrain's tools set in its configs'."""
+    for name in LOADERS:
+        loader = cfg.get(name)
+        if not loader:
+            continue
+        if toolbox_of(cfg) == 'mmpretrain':
+            loader.setdefault('collate_fn', dict(type='default_collate'))
+            if torch.cuda.is_available():
+                loader.setdefault('pin_memory', True)
+            if loader.get('num_workers') and name != 'test_dataloader':
+                loader.setdefault('persistent_workers', True)
+        if args.no_pin_memory:
+            loader['pin_memory'] = False
+        if args.no_persistent_workers:
+            loader['persistent_workers'] = False
 
 
 def mend_loaders(cfg: Config) -> None:
@@ -36,17 +52,6 @@ def mend_loaders(cfg: Config) -> None:
                 loader['persistent_workers'] = False
         if isinstance(loader.get('collate_fn'), dict):
             loader['collate_fn'].pop('_scope_', None)
-
-
-def require_data(cfg: Config, loaders: Tuple[str, ...]) -> None:
-    """Refuse local folders and annotation files of data sets that are not there.
-
-    Raises:
-        ValueError: One is missing.
-    """
-    for loader, dataset in datasets_of(cfg, loaders):
-        if not _downloads(dataset, cfg.get('default_scope', 'mmengine')):
-            _require_local_data(loader, dataset)
 
 
 def datasets_of(
@@ -85,40 +90,3 @@ def _move_annotations(cfg: Config, old_root: str, new_root: str) -> None:
             path = metric.get('ann_file')
             if path and Path(old_root) in Path(path).parents:
                 metric['ann_file'] = str(new_root / Path(path).relative_to(old_root))
-
-
-def _require_local_data(loader: str, dataset: Dict[str, Any]) -> None:
-    root = str(dataset['data_root'] or '')
-    if '://' in root or root.startswith('s3:') or not _is_local(dataset):
-        return
-    parts = [dataset.get('ann_file') or '']
-    if all(map(_is_local, dataset.get('pipeline') or [])):
-        prefix = dataset.get('data_prefix') or ''
-        parts += ['.', *(prefix.values() if isinstance(prefix, dict) else [prefix])]
-    for part in filter(None, parts):
-        path = Path(root, part)
-        if '://' not in part and not path.exists():
-            raise EANError(
-                f'the data for {loader} is missing: there is no '
-                f'{path if Path(root).exists() else root}; put it there or name its '
-                'folder with --data-root DIR'
-            )
-
-
-def _is_local(reader: Any) -> bool:
-    """Whether a data set or a transform reads files by mmengine's local backend."""
-    if not isinstance(reader, dict):  # a transform that is built already
-        return True
-    args = reader.get('backend_args') or reader.get('file_client_args') or {}
-    name = args.get('backend', 'local')
-    return name == 'disk' or backends.get(name) in (LocalBackend, AtomicBackend)
-
-
-def _downloads(dataset: Dict[str, Any], scope: str) -> bool:
-    """Whether a data set fetches itself, as mmpretrain's CIFAR10 does."""
-    kind = dataset.get('type')
-    if isinstance(kind, str):
-        scope = dataset.get('_scope_') or scope
-        with DATASETS.switch_scope_and_registry(scope) as registry:
-            kind = registry.get(kind)
-    return hasattr(kind, 'url') and dataset.get('download', True)

@@ -1,7 +1,7 @@
-"""What the toolboxes' own train.py and test.py do with a config, beside running it.
+"""What the options of the toolboxes' own test.py do, beside running a config.
 
-The sources are ``.mim/tools/train.py`` and ``test.py`` of mmpretrain, mmdet and mmseg;
-where they differ, a config gets what its own toolbox does.
+The sources are ``.mim/tools/test.py`` of mmpretrain, mmdet and mmseg; where they
+differ, a config gets what its own toolbox does.
 """
 
 import argparse
@@ -10,125 +10,52 @@ import os
 import sys
 from typing import Any, Dict, List
 
-import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import METRICS, RUNNERS
+from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from ean_mm.compat import import_toolbox
-from ean_mm.config_types import toolbox_of
-from ean_mm.data_config import LOADERS, datasets_with_pipeline
 from ean_mm.errors import EANError
+from ean_mm.launch.config_types import toolbox_of
+from ean_mm.launch.data_config import datasets_with_pipeline
 
 PICKLES = ('.pkl', '.pickle')
 METRIC_FILES = ('.json', '.yaml', '.yml', *PICKLES)
 
-# The hook that draws predictions, what it calls its options, and what it draws with.
-DRAWING: Dict[str, Dict[str, Any]] = dict(
-    mmpretrain=dict(
-        hook='mmpretrain.VisualizationHook',
-        enable='enable',
-        folder='out_dir',
-        visualizer='mmpretrain.UniversalVisualizer',
-    ),
-    mmdet=dict(
-        hook='mmdet.DetVisualizationHook',
-        enable='draw',
-        folder='test_out_dir',
-        visualizer='mmdet.DetLocalVisualizer',
-    ),
-    mmseg=dict(
-        hook='mmseg.SegVisualizationHook',
-        enable='draw',
-        folder=None,  # the visualizer's
-        visualizer='mmseg.SegLocalVisualizer',
-    ),
+# The hook that draws predictions, its options to do so and for the folder (mmseg has it
+# in the visualizer), and the visualizer.
+DRAWING = dict(
+    mmpretrain=('VisualizationHook', 'enable', 'out_dir', 'UniversalVisualizer'),
+    mmdet=('DetVisualizationHook', 'draw', 'test_out_dir', 'DetLocalVisualizer'),
+    mmseg=('SegVisualizationHook', 'draw', None, 'SegLocalVisualizer'),
 )
-
-
-def add_loader_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of data loaders that mmpretrain's tools have."""
-    parser.add_argument(
-        '--no-pin-memory', action='store_true', help='do not pin memory of batches'
-    )
-    parser.add_argument(
-        '--no-persistent-workers',
-        action='store_true',
-        help='start the workers of data loaders again for every epoch',
-    )
-
-
-def set_loader_options(cfg: Config, args: argparse.Namespace) -> None:
-    """Apply those options, and what mmpretrain's tools set in its configs' loaders."""
-    for name in LOADERS:
-        loader = cfg.get(name)
-        if not loader:
-            continue
-        if toolbox_of(cfg) == 'mmpretrain':
-            loader.setdefault('collate_fn', dict(type='default_collate'))
-            if torch.cuda.is_available():
-                loader.setdefault('pin_memory', True)
-            if loader.get('num_workers') and name != 'test_dataloader':
-                loader.setdefault('persistent_workers', True)
-        if args.no_pin_memory:
-            loader['pin_memory'] = False
-        if args.no_persistent_workers:
-            loader['persistent_workers'] = False
-
-
-def build_runner(cfg: Config) -> Runner:
-    """Build the runner that a config names in ``runner_type``, or else mmengine's.
-
-    Raises:
-        ValueError: There is none of that name.
-    """
-    toolbox = toolbox_of(cfg)
-    if toolbox == 'mmdet':  # of what torch.compile keeps, by an environment variable
-        import_toolbox('mmdet.utils').setup_cache_size_limit_of_dynamo()
-    kind = cfg.get('runner_type', 'Runner')
-    cls = kind
-    if isinstance(kind, str):
-        with RUNNERS.switch_scope_and_registry(toolbox) as registry:
-            cls = registry.get(kind)
-    if cls is None:
-        raise EANError(
-            f'runner_type={kind!r} is not registered; name the module that registers '
-            "it in custom_imports=dict(imports=['...'])"
-        )
-    return cls.from_cfg(cfg)
 
 
 def add_test_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that the toolboxes' own test.py have."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         '--out',
         '--dump',
         metavar='FILE',
         help='write the predictions to a pickle file, or with mmseg to a folder of '
         'pictures if the name is of none',
     )
-    parser.add_argument(
+    add(
         '--out-item',
         choices=['metrics', 'pred'],
         help='what --out writes; metrics also go into .json and .yaml files',
     )
-    parser.add_argument('--amp', action='store_true', help='test in mixed precision')
-    parser.add_argument(
+    add('--amp', action='store_true', help='test in mixed precision')
+    add(
         '--tta',
         action='store_true',
         help="average over augmented images, by the config's tta_model and "
         'tta_pipeline, or else over an image and its mirror image',
     )
-    parser.add_argument(
-        '--show-dir', metavar='DIR', help='draw the predictions into a folder'
-    )
-    parser.add_argument(
-        '--show', action='store_true', help='show the predictions in a window'
-    )
-    parser.add_argument(
-        '--interval', type=int, metavar='N', help='draw every N-th image; default: all'
-    )
-    parser.add_argument(
+    add('--show-dir', metavar='DIR', help='draw the predictions into a folder')
+    add('--show', action='store_true', help='show the predictions in a window')
+    add('--interval', type=int, metavar='N', help='draw every N-th image; default: all')
+    add(
         '--wait-time',
         type=float,
         default=2,
@@ -172,10 +99,10 @@ def _draw(cfg: Config, args: argparse.Namespace) -> None:
     displays = ('DISPLAY', 'WAYLAND_DISPLAY')
     if args.show and sys.platform == 'linux' and not any(map(os.getenv, displays)):
         raise EANError('--show needs a display; draw into a folder with --show-dir DIR')
-    names = DRAWING[toolbox]
+    kind, enable, folder, visualizer_kind = DRAWING[toolbox]
     hooks = cfg.get('default_hooks') or ConfigDict()
-    hook = hooks.get('visualization') or ConfigDict(type=names['hook'])
-    hook[names['enable']] = True
+    hook = hooks.get('visualization') or ConfigDict(type=f'{toolbox}.{kind}')
+    hook[enable] = True
     hook['show'] = args.show
     hook['wait_time'] = args.wait_time
     if args.interval is not None and toolbox == 'mmdet':
@@ -183,12 +110,12 @@ def _draw(cfg: Config, args: argparse.Namespace) -> None:
     if toolbox != 'mmdet':
         hook['interval'] = args.interval or 1
     visualizer = cfg.get('visualizer') or ConfigDict(
-        type=names['visualizer'],
+        type=f'{toolbox}.{visualizer_kind}',
         name='visualizer',
         vis_backends=[dict(type='LocalVisBackend')],
     )
-    if names['folder']:
-        hook[names['folder']] = args.show_dir
+    if folder:
+        hook[folder] = args.show_dir
     elif args.show_dir:
         visualizer['save_dir'] = args.show_dir
     hooks['visualization'] = hook
@@ -201,14 +128,11 @@ def _augment(cfg: Config) -> None:
     model = cfg.get('tta_model')
     if toolbox == 'mmseg' and None in (model, cfg.get('tta_pipeline')):
         raise EANError('--tta needs tta_model and tta_pipeline in a config of mmseg')
-    if model is None:
-        model = dict(
-            mmpretrain=dict(type='mmpretrain.AverageClsScoreTTA'),
-            mmdet=dict(
-                type='DetTTAModel',
-                tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100),
-            ),
-        )[toolbox]
+    if model is None and toolbox == 'mmpretrain':
+        model = dict(type='mmpretrain.AverageClsScoreTTA')
+    elif model is None:
+        boxes = dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
+        model = dict(type='DetTTAModel', tta_cfg=boxes)
     for dataset in datasets_with_pipeline(cfg.test_dataloader):
         dataset['pipeline'] = cfg.get('tta_pipeline') or _mirrored(
             dataset['pipeline'], toolbox
@@ -218,19 +142,8 @@ def _augment(cfg: Config) -> None:
 
 def _mirrored(pipeline: List[Dict[str, Any]], toolbox: str) -> List[Dict[str, Any]]:
     *before, pack = copy.deepcopy(pipeline)
-    if toolbox == 'mmdet':
-        pack = dict(
-            type='PackDetInputs',
-            meta_keys=(
-                'img_id',
-                'img_path',
-                'ori_shape',
-                'img_shape',
-                'scale_factor',
-                'flip',
-                'flip_direction',
-            ),
-        )
+    if toolbox == 'mmdet':  # for its default keys, which say how an image is flipped
+        pack = dict(type='PackDetInputs')
     flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
     return [*before, dict(type='TestTimeAug', transforms=[flips, [pack]])]
 

@@ -18,7 +18,7 @@ from ean_mm.models.attention import GateAttention, attend
 from ean_mm.models.blocks import AttentionStage, EANBasicBlock, EANBottleneck
 
 
-class GuestBlock(BaseModule):
+class WrappedBlock(BaseModule):
     """Mixin for a residual block whose own ``forward`` runs it.
 
     The toolboxes' blocks reach their norm layers through properties that look the layer
@@ -92,7 +92,7 @@ class GuestBlock(BaseModule):
         return attention
 
 
-class GuestBasicBlock(GuestBlock):
+class WrappedBasicBlock(WrappedBlock):
     """Mixin for a block of two convolutions."""
 
     depth = 2
@@ -102,7 +102,7 @@ class GuestBasicBlock(GuestBlock):
         return self._with_attention(getattr(self, self.norm2_name))
 
 
-class GuestBottleneck(GuestBlock):
+class WrappedBottleneck(WrappedBlock):
     """Mixin for a block of three convolutions, or of others between two."""
 
     depth = 3
@@ -135,9 +135,9 @@ def give_place(stage: nn.Sequential) -> None:
                 f'{kind.__name__} runs its convolutions in two ways (rfp_forward)'
             )
         elif isinstance(getattr(kind, 'norm3', None), property):
-            mixin = GuestBottleneck
+            mixin = WrappedBottleneck
         elif isinstance(getattr(kind, 'norm2', None), property):
-            mixin = GuestBasicBlock
+            mixin = WrappedBasicBlock
         else:
             raise EANError(f'{kind.__name__} has no last norm layer norm2 or norm3')
         block.__class__ = extended(mixin, kind)
