@@ -34,7 +34,8 @@ setup(
         + [f'.mim/{part}/**/*' for part in ('configs', 'tools')],
         'ean_mm.visualization.report': ['*.jinja'],
     },
-    exclude_package_data={'': ['*.pyc']},
+    # The tables of this repository are no use without it.
+    exclude_package_data={'': ['*.pyc'], 'ean_mm': ['.mim/tools/experiments/**']},
     install_requires=requirements('runtime'),
     entry_points={'console_scripts': ['ean-mm=ean_mm.__main__:main']},
     extras_require={

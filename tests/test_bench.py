@@ -19,8 +19,8 @@ from mmengine.runner import Runner
 from scipy.stats import kendalltau
 
 from ean_mm import EANError
-from ean_mm.experiments import protocols
-from ean_mm.experiments.bench import (
+from studies import protocols
+from studies.bench import (
     COLUMNS,
     Bench,
     Job,
@@ -31,11 +31,11 @@ from ean_mm.experiments.bench import (
     pilot_jobs,
     train_again,
 )
-from ean_mm.experiments.bench.training import EpochHook, Images
-from ean_mm.experiments.bench.variance import shares, spread_of
-from ean_mm.experiments.fidelity import FidelityTable
-from ean_mm.experiments.results import Rows
-from ean_mm.visualization.bench_plot import draw_bench
+from studies.bench.plot import draw_bench
+from studies.bench.training import EpochHook, Images
+from studies.bench.variance import shares, spread_of
+from studies.fidelity import FidelityTable
+from studies.results import Rows
 
 ROOT = Path(__file__).parents[1]
 NONE, ALL = '000-000-000', '111-111-111'

@@ -20,14 +20,17 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from scipy import stats
 
 from ean_mm import EANError, Mask
-from ean_mm.experiments import ranking, scheduler
-from ean_mm.experiments.markdown import fill
-from ean_mm.experiments.ranking import RankingTable, noise_ceilings, sampled_masks
-from ean_mm.experiments.report import NetworkReport, mean_interval
-from ean_mm.experiments.results import COLUMNS, Results
-from ean_mm.experiments.runs import RESULT_KEYS, Table, random_masks
-from ean_mm.experiments.scheduler import due
 from ean_mm.models.attention import SGEAttention
+from studies import ranking_report, scheduler, supernet_scores
+from studies.markdown import fill
+from studies.ranking_report import noise_ceilings
+from studies.ranking_table import RankingTable, sampled_masks
+from studies.report import NetworkReport
+from studies.report_text import mean_interval
+from studies.results import COLUMNS, Results
+from studies.run import RESULT_KEYS
+from studies.scheduler import due
+from studies.table import Table, random_masks
 
 OPTIONS = {'train_cfg.max_epochs': 1, 'model.backbone.base_channels': 8,
            'model.backbone.stem_channels': 8, 'model.head.in_channels': 32}  # fmt: skip
@@ -84,7 +87,7 @@ def no_training(monkeypatch):
         raise AssertionError(f'{run} is trained')
 
     monkeypatch.setattr(scheduler, 'execute', refuse)
-    monkeypatch.setattr(ranking, 'execute', refuse)
+    monkeypatch.setattr(supernet_scores, 'execute', refuse)
 
 
 def read_rows(path=CSV):
@@ -747,11 +750,11 @@ def test_the_taus_and_ranges_of_supernets():
     trained = {'11-00': 70.0, '00-00': 68.0, '11-11': 69.0}
     one = {'11-00': 65.0, '00-00': 50.0, '11-11': 60.0}  # all pairs as when trained
     other = {'11-00': 50.0, '00-00': 60.0, '11-11': 52.0}  # all the other way round
-    cells = ranking._correlations([one, {}, other], trained)
+    cells = ranking_report._correlations([one, {}, other], trained)
     # '11-00' has half of the blocks, the others tie: two of three pairs, tau-b
     to_half = 2 / (3 * 2) ** 0.5
     assert cells == ['3', '1.00', '', '-1.00', '0.00', '-1.00', '12.5', '0.00']
-    assert ranking._correlations([one], trained) == [
+    assert ranking_report._correlations([one], trained) == [
         '3', '1.00', '1.00', '', '15.0', f'{to_half:.2f}']  # fmt: skip
 
 

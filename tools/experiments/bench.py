@@ -20,7 +20,8 @@ from typing import List, Tuple
 import torch
 
 from ean_mm.errors import EANError
-from ean_mm.experiments.bench import (
+from ean_mm.launch import OptionAction, explain_errors
+from studies.bench import (
     COLUMNS,
     Bench,
     Job,
@@ -34,10 +35,9 @@ from ean_mm.experiments.bench import (
     read_rows,
     train_again,
 )
-from ean_mm.experiments.markdown import fill
-from ean_mm.experiments.protocols import PROTOCOLS
-from ean_mm.experiments.results import Row, Rows
-from ean_mm.launch import OptionAction, explain_errors
+from studies.markdown import fill
+from studies.protocols import PROTOCOLS
+from studies.results import Row, Rows
 
 Work = List[Tuple[Bench, Path]]
 
@@ -147,7 +147,7 @@ def change_protocol(args: argparse.Namespace) -> None:
     if changes and not args.pilot:
         raise EANError(
             f'--{next(iter(changes)).replace("_", "-")} is for a --pilot; a bench has '
-            f'the numbers of {args.protocol!r} in ean_mm/experiments/protocols.py'
+            f'the numbers of {args.protocol!r} in studies/protocols.py'
         )
     PROTOCOLS[args.protocol] = replace(PROTOCOLS[args.protocol], **changes)
 
@@ -216,7 +216,7 @@ def report(args: argparse.Namespace) -> None:
     for path in args.report:
         fill(path, {f'{args.protocol} masks': block})
     if args.figure and found:
-        from ean_mm.visualization.bench_plot import draw_bench
+        from studies.bench.plot import draw_bench
 
         draw_bench(list(found.values())).savefig(args.figure, dpi=150)
     print(block)

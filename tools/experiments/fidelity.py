@@ -11,12 +11,12 @@ from typing import List
 
 import torch
 
-from ean_mm.experiments.command_line import add_arguments
-from ean_mm.experiments.fidelity import COLUMNS, STARTS, FidelityTable
-from ean_mm.experiments.fidelity_report import fidelity_block
-from ean_mm.experiments.markdown import fill
-from ean_mm.experiments.results import Results, Rows
 from ean_mm.launch import explain_errors
+from studies.command_line import add_arguments
+from studies.fidelity import COLUMNS, STARTS, FidelityTable
+from studies.fidelity_report import fidelity_block
+from studies.markdown import fill
+from studies.results import Results, Rows
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,11 +8,13 @@ compare them. What has been run is not run again.
 
 import argparse
 
-from ean_mm.experiments.command_line import add_arguments, read_results, read_table
-from ean_mm.experiments.markdown import fill
-from ean_mm.experiments.ranking import RankingTable, ranking_block, score_masks
-from ean_mm.experiments.scheduler import run_table
 from ean_mm.launch import explain_errors
+from studies.command_line import add_arguments, read_results, read_table
+from studies.markdown import fill
+from studies.ranking_report import ranking_block
+from studies.ranking_table import RankingTable
+from studies.scheduler import run_table
+from studies.supernet_scores import score_masks
 
 
 def parse_args() -> argparse.Namespace:

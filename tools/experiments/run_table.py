@@ -9,12 +9,12 @@ A killed table goes on by the same command.
 
 import argparse
 
-from ean_mm.experiments.command_line import add_arguments, read_results, read_table
-from ean_mm.experiments.markdown import fill
-from ean_mm.experiments.report import table_blocks
-from ean_mm.experiments.runs import VARIANTS, Table
-from ean_mm.experiments.scheduler import run_table
 from ean_mm.launch import explain_errors
+from studies.command_line import add_arguments, read_results, read_table
+from studies.markdown import fill
+from studies.report import table_blocks
+from studies.scheduler import run_table
+from studies.table import VARIANTS, Table
 
 
 def parse_args() -> argparse.Namespace:

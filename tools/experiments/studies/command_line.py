@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any, Type, TypeVar
 
-from ean_mm.experiments.protocols import PROTOCOLS
-from ean_mm.experiments.results import Results
-from ean_mm.experiments.runs import Table
 from ean_mm.launch import OptionAction
+from studies.protocols import PROTOCOLS
+from studies.results import Results
+from studies.table import Table
 
 T = TypeVar('T', bound=Table)
 

@@ -8,14 +8,14 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from ean_mm.errors import EANError
-from ean_mm.experiments.bench.order import SEEDS, STAGE_BLOCKS, Job
-from ean_mm.experiments.bench.pilot import curve
-from ean_mm.experiments.bench.variance import Spread, shares, spread_of
-from ean_mm.experiments.ranking import noise_ceilings
-from ean_mm.experiments.results import Row
-from ean_mm.experiments.runs import read_mask
 from ean_mm.search import Effects, block_effects
 from ean_mm.search.history import Judgement
+from studies.bench.order import SEEDS, STAGE_BLOCKS, Job
+from studies.bench.pilot import curve
+from studies.bench.variance import Spread, shares, spread_of
+from studies.ranking_report import noise_ceilings
+from studies.results import Row
+from studies.table import read_mask
 
 FEWEST = 8
 """masks without which there are no effects and no ranks"""
@@ -37,7 +37,7 @@ class Analysis:
     accuracy: Spread
     """of the test accuracies"""
     shares: Dict[int, float]
-    """see :func:`~ean_mm.experiments.bench.variance.shares`"""
+    """see :func:`~studies.bench.variance.shares`"""
     ceiling: float
     """Kendall's tau that the true accuracies would have to the measured ones"""
     effects: Optional[Effects]

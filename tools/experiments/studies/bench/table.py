@@ -10,14 +10,15 @@ from typing import Any, Callable, Dict, List, Optional
 import torch
 from mmengine.config import Config
 
-from ean_mm.experiments.bench.order import Job
-from ean_mm.experiments.bench.training import BenchTraining
-from ean_mm.experiments.fidelity import FidelityTable
-from ean_mm.experiments.results import Row
-from ean_mm.experiments.runs import hash_of_config, read_mask, where_and_when
 from ean_mm.launch import check
 from ean_mm.models import count_parameters
 from ean_mm.search.space import Bits
+from studies.bench.order import Job
+from studies.bench.training import BenchTraining
+from studies.fidelity import FidelityTable
+from studies.results import Row
+from studies.run import hash_of_config, where_and_when
+from studies.table import read_mask
 
 COLUMNS: Dict[str, Callable[[str], Any]] = dict(
     protocol=str,  # hash of all that an accuracy depends on but mask and seed

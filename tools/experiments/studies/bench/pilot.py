@@ -5,10 +5,10 @@ from typing import Callable, Dict, List, Sequence
 
 import numpy as np
 
-from ean_mm.experiments.bench.order import SEEDS, Job
-from ean_mm.experiments.bench.variance import spread_of
-from ean_mm.experiments.report import markdown_table
-from ean_mm.experiments.results import Row
+from studies.bench.order import SEEDS, Job
+from studies.bench.variance import spread_of
+from studies.report_text import markdown_table
+from studies.results import Row
 
 LAST = 4
 """the last epochs are a quarter of all"""

@@ -8,11 +8,11 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 from scipy.stats import kendalltau
 
-from ean_mm.experiments.bench.analysis import FEWEST, Analysis
-from ean_mm.experiments.bench.order import STAGE_BLOCKS
-from ean_mm.experiments.report import markdown_table
-from ean_mm.experiments.results import Row
-from ean_mm.experiments.runs import read_mask
+from studies.bench.analysis import FEWEST, Analysis
+from studies.bench.order import STAGE_BLOCKS
+from studies.report_text import markdown_table
+from studies.results import Row
+from studies.table import read_mask
 
 NONE, ALL = ('-'.join(bit * blocks for blocks in STAGE_BLOCKS) for bit in ('0', '1'))
 SHARES = {1: 'single blocks', 2: 'pairs', 3: 'the rest'}

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Iterator, Sequence, Tuple
 
 from ean_mm.errors import EANError
-from ean_mm.experiments.bench.order import Job
-from ean_mm.experiments.bench.table import COLUMNS, Bench
-from ean_mm.experiments.results import Row, Rows
+from studies.bench.order import Job
+from studies.bench.table import COLUMNS, Bench
+from studies.results import Row, Rows
 
 SAME_NUMBERS = ('machine', 'threads', 'torch')
 """what has to be equal for a training to give the same numbers again"""

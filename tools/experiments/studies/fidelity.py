@@ -8,16 +8,10 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ean_mm.experiments.results import Results, Row
-from ean_mm.experiments.runs import (
-    SEARCH,
-    SHARED,
-    UNSHARED,
-    Table,
-    read_mask,
-    where_and_when,
-)
 from ean_mm.search import Request, SearchSpace, TrainedEvaluation
+from studies.results import Results, Row
+from studies.run import SEARCH, where_and_when
+from studies.table import SHARED, UNSHARED, Table, read_mask
 
 SCRATCH, FINE_TUNED = 'scratch', 'plain weights'
 STARTS = {SCRATCH: (4, 8, 2, 12), FINE_TUNED: (2, 1)}

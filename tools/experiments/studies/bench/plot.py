@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ean_mm.experiments.bench.analysis import Analysis
 from ean_mm.visualization.effects_plot import SHADE
 from ean_mm.visualization.style import INK, PLAIN, PLUGGED, tidy
+from studies.bench.analysis import Analysis
 
 SMALL: Any = dict(textcoords='offset points', fontsize=8)
 MARKED = {'none': INK, 'all': PLUGGED}

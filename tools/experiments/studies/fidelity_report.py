@@ -6,9 +6,9 @@ from typing import Any, Callable, Dict, List, Sequence, Set, Tuple
 import numpy as np
 from scipy.stats import kendalltau
 
-from ean_mm.experiments.fidelity import STARTS, FidelityTable
-from ean_mm.experiments.report import markdown_table
-from ean_mm.experiments.results import Results, Row, Rows
+from studies.fidelity import STARTS, FidelityTable
+from studies.report_text import markdown_table
+from studies.results import Results, Row, Rows
 
 RESAMPLES = 1000
 

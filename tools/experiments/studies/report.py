@@ -1,15 +1,23 @@
 """What a table of results says: statistics, as Markdown for the documentation."""
 
 import statistics
-from typing import Dict, Iterable, List, Sequence
+from typing import Dict, Iterable, List
 
-from scipy import stats
-
-from ean_mm.experiments.results import Results, Row
-from ean_mm.experiments.runs import (
+from studies.report_text import (
+    COLUMNS,
+    CONFIDENCE,
+    effort,
+    markdown_table,
+    span,
+    verdict,
+    with_deviation,
+    with_interval,
+)
+from studies.results import Results, Row
+from studies.run import SEARCH
+from studies.table import (
     PLAIN,
     RANDOM,
-    SEARCH,
     SEARCHED,
     SHARED,
     UNSHARED,
@@ -18,9 +26,6 @@ from ean_mm.experiments.runs import (
 )
 
 ALL = 'all together'
-CONFIDENCE = 0.95
-COLUMNS = dict(percent='.2f', parameters=',.0f')
-"""what is compared, and how its numbers are written"""
 
 
 class NetworkReport:
@@ -109,8 +114,8 @@ class NetworkReport:
             (PLAIN, 'It is more accurate than the plain network'),
         ):
             shown = [
-                f'{attention} {_with_interval(differences, "percent")} points, '
-                f'{_verdict(differences)}'
+                f'{attention} {with_interval(differences, "percent")} points, '
+                f'{verdict(differences)}'
                 for attention in self._compared()
                 if (differences := self.differences(attention, variant, 'percent'))
             ]
@@ -145,12 +150,12 @@ class NetworkReport:
                 self.name,
                 attention,
                 *(
-                    _with_deviation(
+                    with_deviation(
                         self.by_seed(attention, variant, 'percent').values(), 'percent'
                     )
                     for variant in VARIANTS.values()
                 ),
-                _with_interval(
+                with_interval(
                     self.differences(attention, RANDOM, 'percent'), 'percent'
                 ),
             ]
@@ -160,17 +165,17 @@ class NetworkReport:
     def _setting(self) -> str:
         epochs = ''
         if any(row['epochs'] for row in self.trained):  # a loop of epochs counts them
-            epochs = f' ({_range(self.trained, "epochs")} whole epochs)'
+            epochs = f' ({span(self.trained, "epochs")} whole epochs)'
         text = (
-            f'Trained on {_range(self.trained, "train_images")} images for '
-            f'{_range(self.trained, "iterations")} iterations{epochs}, tested on '
-            f'{_range(self.trained, "test_images")} (`{self.metric}`, in %).'
+            f'Trained on {span(self.trained, "train_images")} images for '
+            f'{span(self.trained, "iterations")} iterations{epochs}, tested on '
+            f'{span(self.trained, "test_images")} (`{self.metric}`, in %).'
         )
         if self.searches:
             text += (
-                f' Supernets: {_range(self.searches, "iterations")} iterations on '
-                f'{_range(self.searches, "train_images")} of the training images, '
-                f'masks rewarded on the other {_range(self.searches, "test_images")}.'
+                f' Supernets: {span(self.searches, "iterations")} iterations on '
+                f'{span(self.searches, "train_images")} of the training images, '
+                f'masks rewarded on the other {span(self.searches, "test_images")}.'
             )
         return f'{text} {effort(self.trained + self.searches)}'
 
@@ -184,7 +189,7 @@ class NetworkReport:
                 if not rows:
                     continue
                 cells = [
-                    _with_deviation(
+                    with_deviation(
                         self.by_seed(attention, variant, column).values(), column
                     )
                     for column in COLUMNS
@@ -205,7 +210,7 @@ class NetworkReport:
                 }
                 if not differences['percent']:
                     continue
-                cells = [_with_interval(differences[c], c) for c in COLUMNS]
+                cells = [with_interval(differences[c], c) for c in COLUMNS]
                 pairs = str(len(differences['percent']))
                 lines.append([attention, f'searched - {variant}', pairs, *cells])
         head = ['attention', 'difference', 'pairs', 'percentage points', 'parameters']
@@ -253,66 +258,3 @@ def table_blocks(results: Results, protocol: str, options: str = '') -> Dict[str
         protocol: '\n\n'.join(report.markdown() for report in reports),
         f'{protocol} summary': markdown_table(head, lines),
     }
-
-
-def effort(rows: Iterable[Row]) -> str:
-    """Say how many runs rows are of, and the time and the machines that they took."""
-    runs = {row['config_hash']: row for row in rows}.values()
-    hours = sum(row['train_seconds'] for row in runs) / 3600
-    machines = sorted({_machine(row) for row in runs})
-    return f'{len(runs)} runs, {hours:.2f} hours on {"; ".join(machines)}.'
-
-
-def mean_interval(values: Sequence[float]) -> List[float]:
-    """Return the t interval of a mean; an endless one for a single value."""
-    if len(values) < 2:
-        return [float('-inf'), float('inf')]
-    mean = statistics.fmean(values)
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
-    half = quantile * statistics.stdev(values) / len(values) ** 0.5
-    return [mean - half, mean + half]
-
-
-def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Write a table."""
-    rows = [head, ['---'] * len(head), *lines]
-    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
-
-
-def _with_deviation(values: Iterable[float], column: str) -> str:
-    values, form = list(values), COLUMNS[column]
-    if not values:
-        return ''
-    text = format(statistics.fmean(values), form)
-    if len(values) > 1:
-        text += f' ± {format(statistics.stdev(values), form)}'
-    return text
-
-
-def _with_interval(values: Sequence[float], column: str) -> str:
-    if not values:
-        return ''
-    form = f'+{COLUMNS[column]}'
-    text = format(statistics.fmean(values), form)
-    if len(values) > 1:
-        low, high = (format(bound, form) for bound in mean_interval(values))
-        text += f' ({low} to {high})'
-    return text
-
-
-def _verdict(differences: Sequence[float]) -> str:
-    """Say whether a mean difference is told apart from none."""
-    low, high = mean_interval(differences)
-    if low > 0:
-        return 'more'
-    return 'less' if high < 0 else 'no difference shown'
-
-
-def _range(rows: Sequence[Row], column: str) -> str:
-    low, high = (end(row[column] for row in rows) for end in (min, max))
-    return f'{low:,}' if low == high else f'{low:,} to {high:,}'
-
-
-def _machine(row: Row) -> str:
-    threads = 'thread' if row['threads'] == 1 else 'threads'
-    return f'{row["machine"]} ({row["threads"]} {threads}), PyTorch {row["torch"]}'

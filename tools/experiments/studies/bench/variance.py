@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Mapping, Tuple
 import numpy as np
 from scipy.stats import f
 
-from ean_mm.experiments.bench.order import Job
-from ean_mm.experiments.runs import read_mask
+from studies.bench.order import Job
+from studies.table import read_mask
 
 LEVEL = 0.9
 """probability with which a ratio is at least what is said"""

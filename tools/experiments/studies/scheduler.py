@@ -22,8 +22,9 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 import torch
 
 from ean_mm.errors import EANError
-from ean_mm.experiments.results import Results, label_of
-from ean_mm.experiments.runs import SEARCH, Run, Table, execute
+from studies.results import Results, label_of
+from studies.run import SEARCH, Run, execute
+from studies.table import Table
 
 
 def run_table(
