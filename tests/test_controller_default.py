@@ -8,8 +8,8 @@ import torch
 
 from ean_mm import EANError
 from ean_mm.search import RLController
-from ean_mm.search.simulator import SimulatedReward
 from ean_mm.search.strategies.baseline import leave_one_out
+from simulator import SimulatedReward
 
 PLAIN = dict(curiosity=False, replay=False)
 

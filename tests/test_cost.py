@@ -51,7 +51,8 @@ def test_latency_and_flops_add_up(kind, attention):
     model, space = build(attention=attention, neck='ECAAttention')
     table = measure_cost(kind, model, space, DATA)
     single = [table.percent([i == j for j in range(9)]) for i in range(9)]
-    assert all(cost > 0 or kind == 'latency' for cost in single)
+    if kind == 'flops':  # a latency is measured, and may come out below zero
+        assert all(cost > 0 for cost in single)
     assert table.percent([1] * 9) == pytest.approx(sum(single))
     assert table.percent([0] * 9) == 0
 

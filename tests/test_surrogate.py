@@ -8,13 +8,13 @@ import pytest
 
 from ean_mm import EANError
 from ean_mm.search import Judgement, Request
-from ean_mm.search.simulator import SimulatedReward, SimulatedTraining
 from ean_mm.search.strategies.random_searcher import RandomSearcher
 from ean_mm.search.strategies.surrogate_searcher import SurrogateSearcher
 from ean_mm.search.surrogate import Effects, MaskKernel, MaskModel, block_effects
 from ean_mm.search.surrogate.design import balanced_design
 from ean_mm.search.surrogate.maximize import best_mask
 from ean_mm.search.surrogate.prior import prior_draw
+from simulator import SimulatedReward, SimulatedTraining
 
 MASKS = np.array(list(itertools.product((0, 1), repeat=6)))
 STAGES = {'backbone': (2, 2, 2)}

@@ -7,11 +7,11 @@ the true accuracy of the mask that the searcher recommends, by which noise is no
 mistaken for accuracy. That the recommended network is trained once more at the end is
 charged to nobody. Rewards are accuracies, without sparsity.
 
-Simulated are short trainings that rank masks as those with DIA do (fidelity 0.95), and
-as those with SE do (0.2), see ``ean_mm.search.simulator``. A supernet costs as long a
-training as a mask does, and two epochs for its 900 evaluations; it ranks masks with
-Kendall's tau of 0.2. It recommends its best mask, or the best of its top masks that
-the remaining epochs are spent on.
+Simulated (``simulator.py``) are short trainings that rank masks as those with DIA do
+(fidelity 0.95), and as those with SE do (0.2). A supernet costs as long a training as a
+mask does, and two epochs for its 900 evaluations; it ranks masks with Kendall's tau of
+0.2. It recommends its best mask, or the best of its top masks that the remaining epochs
+are spent on.
 """
 
 import argparse
@@ -31,7 +31,6 @@ from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import explain_errors
 from ean_mm.search.history import Request
-from ean_mm.search.simulator import SimulatedReward, SimulatedTraining
 from ean_mm.search.space import Bits
 from ean_mm.search.strategies.base import BaseSearcher, bits_of
 from ean_mm.search.strategies.controller import RLController
@@ -39,6 +38,7 @@ from ean_mm.search.strategies.optuna_searcher import OptunaSearcher
 from ean_mm.search.strategies.random_searcher import RandomSearcher
 from ean_mm.search.strategies.surrogate_searcher import SurrogateSearcher
 from ean_mm.visualization import require_picture
+from simulator import SimulatedReward, SimulatedTraining
 
 EPOCHS = 20
 """of a full training"""

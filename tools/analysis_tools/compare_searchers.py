@@ -22,11 +22,11 @@ from mmengine.registry import TASK_UTILS
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import explain_errors
-from ean_mm.search.simulator import SimulatedReward
 from ean_mm.search.strategies.controller import PRESETS, RLController
 from ean_mm.search.strategies.optuna_searcher import OptunaSearcher
 from ean_mm.search.strategies.random_searcher import RandomSearcher
 from ean_mm.visualization import require_picture
+from simulator import SimulatedReward
 
 SEARCHERS: Dict[str, Dict[str, Any]] = {
     'paper': dict(type=RLController.__name__, preset='paper'),
