@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
-from ean_mm.errors import one_line
+from ean_mm.errors import EANError, one_line
 from ean_mm.experiments.stock_batches import random_batch, random_images
 from ean_mm.models.masked_backbone import MaskedBackbone
 
@@ -36,7 +36,7 @@ class Comparison:
         ours: The other one, without attention.
 
     Raises:
-        RuntimeError: The weights of the stock model are not those of the other one.
+        Disagreement: The weights of the stock model are not those of the other one.
     """
 
     def __init__(self, plain: BaseModel, ours: BaseModel) -> None:
@@ -48,7 +48,10 @@ class Comparison:
             for name, module in ours.named_modules()
             if isinstance(module, MaskedBackbone)
         ]
-        ours.load_state_dict(plain.state_dict(), strict=True)
+        try:
+            ours.load_state_dict(plain.state_dict(), strict=True)
+        except (EANError, RuntimeError) as error:
+            raise Disagreement(f'the weights do not fit: {one_line(error)}') from error
         if difference([*ours.parameters()], [*plain.parameters()]):
             raise Disagreement('weights have come to other places')
 
@@ -238,9 +241,9 @@ def _flat(tensors: Any) -> List[Tensor]:
     """Return the tensors in nested dicts and sequences, those not in a graph."""
     if isinstance(tensors, Tensor):
         return [tensors.detach()]
-    if isinstance(tensors, dict):
-        tensors = tensors.values()
-    parts: Any = tensors if hasattr(tensors, '__iter__') else ()
+    parts: Any = tensors.values() if isinstance(tensors, dict) else tensors
+    if not hasattr(parts, '__iter__'):
+        return []
     return [tensor for part in parts for tensor in _flat(part)]
 
 
@@ -266,14 +269,12 @@ def _modes(model: nn.Module) -> Tuple[List, List]:
 
 def _contributing_stages(plain: nn.Module, name: str) -> List[bool]:
     """Say which stages of a backbone the stock model's losses depend on."""
-    backbone = plain.get_submodule(name)
+    backbone: Any = plain.get_submodule(name)
     last = (getattr(backbone, stage)[-1] for stage in backbone.res_layers)
     return [any(_is_nonzero(p.grad) for p in block.parameters()) for block in last]
 
 
 def reason_of(error: BaseException) -> str:
     """Say in one line why something went wrong."""
-    text = one_line(error)
-    return (
-        text if isinstance(error, Disagreement) else f'{type(error).__name__}: {text}'
-    )
+    own = isinstance(error, (Disagreement, HostError))
+    return one_line(error) if own else f'{type(error).__name__}: {one_line(error)}'
