@@ -145,7 +145,7 @@ def _objects(model: nn.Module, rng: np.random.RandomState, size: int) -> Any:
     )
     # Fast R-CNN's: the boxes, moved
     sample.proposals = InstanceData(
-        bboxes=HorizontalBoxes((corners + 0.05 * size).clamp(max=size)),
+        bboxes=(corners + 0.05 * size).clamp(max=size),
         scores=torch.ones(len(BOXES)),
     )
     sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(masks.max(0, keepdims=True)))

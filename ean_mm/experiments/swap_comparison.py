@@ -41,6 +41,7 @@ class Comparison:
 
     def __init__(self, plain: BaseModel, ours: BaseModel) -> None:
         self.plain = plain
+        self.weights = plain.state_dict().keys()  # some models get more when they run
         self.modes = _modes(plain)
         self.ours = ours
         self.backbones = [
@@ -102,9 +103,10 @@ class Comparison:
         Raises:
             Disagreement: It takes no part somewhere, or the rest differs.
         """
-        missing, unexpected = model.load_state_dict(
-            self.plain.state_dict(), strict=False
-        )
+        weights = self.plain.state_dict()
+        for name in weights.keys() - self.weights:
+            del weights[name]
+        missing, unexpected = model.load_state_dict(weights, strict=False)
         wrong = [key for key in missing if '.attentions.' not in f'.{key}']
         if wrong or unexpected:
             raise Disagreement(f'weights do not fit: {(wrong + unexpected)[0]}')
@@ -168,7 +170,7 @@ class Comparison:
                 return self._observe(self.plain, losses=True), ''
             except Exception as error:
                 reason = reason or reason_of(error)
-                self.plain.load_state_dict(start)
+                self.plain.load_state_dict(start, strict=False)
         self.has_losses, self.size = False, next(iter(sizes))
         try:
             return self._observe(self.plain, losses=False), reason
