@@ -35,7 +35,7 @@ def random_batch(model: nn.Module, size: int) -> Dict[str, Any]:
     if toolbox == 'mmseg':
         return _of_pixels(model, rng, size)
     if 'BaseReID' in kinds:
-        return _of_persons(model, rng, size)
+        return _of_persons(rng)
     if 'SemiBaseDetector' in kinds:
         return _of_branches(model, rng, size)
     if getattr(model.data_preprocessor, 'use_det_processor', True):
@@ -193,11 +193,11 @@ def _of_frames(model: nn.Module, rng: np.random.RandomState, size: int) -> Dict:
     return dict(inputs=videos, data_samples=samples)
 
 
-def _of_persons(model: nn.Module, rng: np.random.RandomState, size: int) -> Dict:
-    """For re-identification: images of two persons, two of each."""
+def _of_persons(rng: np.random.RandomState) -> Dict:
+    """For re-identification: images of two persons, two of each, of the only size."""
     from mmdet.structures import ReIDDataSample
 
     samples = []
     for label in (0, 0, 1, 1):
         samples.append(ReIDDataSample().set_gt_label(torch.tensor([label])))
-    return dict(inputs=_image(rng, 4, 3, size, size), data_samples=samples)
+    return dict(inputs=_image(rng, 4, 3, 256, 128), data_samples=samples)

@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import set_random_seed
 from mmpretrain.models.backbones.resnet import ResNet
 
 Where = Tuple[Any, ...]
@@ -100,7 +101,12 @@ class StockModel:
         return cfg
 
     def build(self, cfg: Optional[ConfigDict] = None) -> BaseModel:
-        """Build the model as the toolbox's Runner does, or another config in place."""
+        """Build the model as the toolbox's Runner does, or another config in place.
+
+        What is drawn on the way is the same each time: some teachers are no part of the
+        model's weights.
+        """
+        set_random_seed(0)
         with DefaultScope.overwrite_default_scope(self.scope):
             return MODELS.build(copy.deepcopy(cfg or self.cfg))
 

@@ -1,12 +1,13 @@
 """A stock model beside the same one with our backbones, on the same weights."""
 
 import copy
+from contextlib import suppress
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import torch
 from mmcv.cnn import is_norm
 from mmengine.logging import MessageHub
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, BaseModule
 from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
@@ -49,6 +50,7 @@ class Comparison:
             for name, module in ours.named_modules()
             if isinstance(module, MaskedBackbone)
         ]
+        self.kinds = tuple(type(plain.get_submodule(name)) for name in self.backbones)
         try:
             ours.load_state_dict(plain.state_dict(), strict=True)
         except (EANError, RuntimeError) as error:
@@ -75,6 +77,7 @@ class Comparison:
         self.contributing = {
             name: _contributing_stages(self.plain, name) for name in self.backbones
         }
+        self.ours.load_state_dict(self.start)
         ours = self._observe(self.ours, self.has_losses)
         self.features = theirs['features in eval mode']
         largest = 0.0
@@ -162,20 +165,34 @@ class Comparison:
 
     def _observe_stock(self, sizes: Iterable[int]) -> Tuple[Numbers, str]:
         """Observe the stock model, and say why it has no losses if it has none."""
-        start = copy.deepcopy(self.plain.state_dict())
         reason = ''
-        for self.size in sizes:
-            try:
-                self.has_losses = True
-                return self._observe(self.plain, losses=True), ''
-            except Exception as error:
-                reason = reason or reason_of(error)
-                self.plain.load_state_dict(start, strict=False)
+        for initialised in (False, True):
+            if initialised:
+                self._initialise_heads()
+            self.start = copy.deepcopy(self.plain.state_dict())
+            for self.size in sizes:
+                try:
+                    self.has_losses = True
+                    return self._observe(self.plain, losses=True), ''
+                except Exception as error:
+                    reason = reason or reason_of(error)
+                    self.plain.load_state_dict(self.start, strict=False)
         self.has_losses, self.size = False, next(iter(sizes))
         try:
             return self._observe(self.plain, losses=False), reason
         except Exception as error:
             raise HostError(reason_of(error)) from error
+
+    def _initialise_heads(self) -> None:
+        """Start all but the backbones as configured, which some losses need.
+
+        The toolboxes' ResNets would start without residual branches.
+        """
+        for child in self.plain.children():
+            inner = [m for m in child.modules() if isinstance(m, self.kinds)]
+            if isinstance(child, BaseModule) and not inner:
+                with suppress(Exception):
+                    child.init_weights()
 
     def _observe(self, model: BaseModel, losses: bool) -> Numbers:
         """Return all numbers of a model that should be equal to another one's."""
