@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple, Union
 
 from ean_mm.errors import EANError
+from ean_mm.fileio import atomic_write
 
 Row = Dict[str, Any]
 Label = Tuple[Any, ...]
@@ -93,6 +94,14 @@ class Rows:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(file.fileno())
         self.rows.append(row)
+
+    def remove(self, unwanted: Callable[[Row], bool]) -> None:
+        """Remove rows, so that what they are of is done again."""
+        kept = [row for row in self.rows if not unwanted(row)]
+        if len(kept) < len(self.rows):
+            self.rows = kept
+            with atomic_write(self.path) as file:
+                file.write(self._text(kept, header=True).encode())
 
     def _read(self, text: str) -> None:
         reader = csv.DictReader(io.StringIO(text), strict=True)
