@@ -92,7 +92,7 @@ class Comparison:
             notes.append(f'features alone, no losses: {reason}')
         elif not all(map(torch.isfinite, theirs['losses'])):
             notes.append('a loss is not finite')
-        del self.ours  # it is not needed any more
+        del self.ours
         return notes
 
     def with_attention(self, model: BaseModel) -> List[str]:
@@ -135,7 +135,7 @@ class Comparison:
         """Check that attention gets gradients wherever its stage takes part."""
         model.train()
         set_random_seed(0)
-        _total(model, losses_of(model, self.size)).backward()
+        model.parse_losses(losses_of(model, self.size))[0].backward()
         notes = []
         for name in self.backbones:
             attentions = model.get_submodule(name).attentions
@@ -159,10 +159,10 @@ class Comparison:
                 counts = [sum(flag for *_, flag in modes) for modes in (own, theirs)]
                 raise Disagreement(f'{kind}: {counts[0]}, not {counts[1]}')
 
+    @torch.no_grad()
     def _features(self, backbone: nn.Module) -> List[Tensor]:
         set_random_seed(0)
-        with torch.no_grad():
-            return _flat(backbone(random_images(backbone, self.size)))
+        return _flat(backbone(random_images(backbone, self.size)))
 
     def _observe_stock(self, sizes: Iterable[int]) -> Tuple[Numbers, str]:
         """Observe the stock model, and say why it has no losses if it has none."""
@@ -208,7 +208,7 @@ class Comparison:
             set_random_seed(0)
             computed = losses_of(model, self.size)
             numbers['losses'] = _flat(computed)
-            _total(model, computed).backward()
+            model.parse_losses(computed)[0].backward()
             numbers['gradients'] = [
                 torch.zeros(()) if p.grad is None else p.grad
                 for p in model.parameters()
@@ -253,10 +253,6 @@ def difference(ours: List[Tensor], theirs: List[Tensor]) -> float:
     return largest
 
 
-def _total(model: BaseModel, losses: Dict[str, Any]) -> Tensor:
-    return model.parse_losses(losses)[0]
-
-
 def _flat(tensors: Any) -> List[Tensor]:
     """Return the tensors in nested dicts and sequences, those not in a graph."""
     if isinstance(tensors, Tensor):
@@ -295,7 +291,7 @@ def _contributing_stages(plain: nn.Module, name: str) -> List[bool]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in one line why something went wrong, without naming the machine's folders."""
-    text = str(error).replace(f'{Path(torch.__file__).parents[1]}/', '')
+    """Say in one line why something went wrong, without a machine's folders."""
+    text = one_line(str(error).replace(f'{Path(torch.__file__).parents[1]}/', ''))
     own = isinstance(error, (Disagreement, HostError))
-    return one_line(text) if own else f'{type(error).__name__}: {one_line(text)}'
+    return text if own else f'{type(error).__name__}: {text}'
