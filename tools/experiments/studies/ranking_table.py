@@ -9,7 +9,7 @@ from ean_mm.errors import EANError
 from ean_mm.mask import Mask
 from studies.results import Results, Row
 from studies.run import SEARCH, Run
-from studies.table import UNSHARED, Table, known_names, read_mask, written
+from studies.table import UNSHARED, Table, known_names, mask_text, read_mask
 
 SAMPLED = 'sampled mask'
 REPEATED = 'repeated mask'
@@ -97,7 +97,7 @@ class RankingTable(Table):
         enough = min(self.num_masks, 2 ** len(like.bits))
         draws = sampled_masks(like, seed=0)
         while len(masks) < enough:
-            masks[written(next(draws))] = None
+            masks[mask_text(next(draws))] = None
         return list(masks)[len(known) :]
 
     def __len__(self) -> int:

@@ -109,11 +109,11 @@ class Table:
                     yield self.run(name, attention, SHARED, seed, 'all')
                     if mask is None:
                         continue
-                    yield self.run(name, attention, SEARCHED, seed, written(mask))
+                    yield self.run(name, attention, SEARCHED, seed, mask_text(mask))
                     others = random_masks(mask, self.random_masks, seed)
                     for number, other in enumerate(others, 1):
                         variant = f'{RANDOM} #{number}'
-                        yield self.run(name, attention, variant, seed, written(other))
+                        yield self.run(name, attention, variant, seed, mask_text(other))
 
     def __len__(self) -> int:
         """Number of its runs, if there are as many random masks as asked for."""
@@ -229,7 +229,7 @@ def random_masks(mask: Mask, number: int, seed: int) -> List[Mask]:
     return list(masks)[1:]
 
 
-def written(mask: Mask) -> str:
+def mask_text(mask: Mask) -> str:
     """Write a mask for a run, whose hash must not depend on how it was come by."""
     return {0: 'none', len(mask.bits): 'all'}.get(mask.num_connections, str(mask))
 
