@@ -1,22 +1,25 @@
 """A stock model beside the same one with our backbones, on the same weights."""
 
 import copy
+import re
 from contextlib import suppress
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import torch
 from mmcv.cnn import is_norm
-from mmengine.logging import MessageHub
 from mmengine.model import BaseModel, BaseModule
 from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
 from ean_mm.errors import EANError, one_line
-from ean_mm.experiments.stock_batches import random_batch, random_images
+from ean_mm.experiments.stock_batches import losses_of, random_images
 from ean_mm.models.masked_backbone import MaskedBackbone
 
 TOLERANCE = 1e-5
 """how far numbers that should be equal may be apart, relative to the largest of them"""
+
+FEATURES_ALONE = 'features alone, no losses'
+FOLDERS = re.compile(r'(?<![\w.])/[^\s\'"]+/')
 
 Numbers = Dict[str, List[Tensor]]
 
@@ -88,7 +91,7 @@ class Comparison:
             largest = max(largest, apart)
         notes = [f'within {largest:.0e}' if largest else 'bit for bit']
         if not self.has_losses:
-            notes.append(f'features alone, no losses: {reason}')
+            notes.append(f'{FEATURES_ALONE}: {reason}')
         elif not all(map(torch.isfinite, theirs['losses'])):
             notes.append('a loss is not finite')
         del self.ours  # it is not needed any more
@@ -222,15 +225,6 @@ class Comparison:
         return numbers
 
 
-def losses_of(model: BaseModel, size: int) -> Dict[str, Any]:
-    """Compute a model's losses of one random batch."""
-    MessageHub.get_current_instance().update_info_dict(
-        dict(iter=0, max_iters=10, epoch=0, max_epochs=10)
-    )
-    data = model.data_preprocessor(random_batch(model, size), True)
-    return model._run_forward(data, mode='loss')
-
-
 def difference(ours: List[Tensor], theirs: List[Tensor]) -> float:
     """Return the largest difference, relative to the largest number of its tensor.
 
@@ -296,4 +290,5 @@ def _contributing_stages(plain: nn.Module, name: str) -> List[bool]:
 def reason_of(error: BaseException) -> str:
     """Say in one line why something went wrong."""
     own = isinstance(error, (Disagreement, HostError))
-    return one_line(error) if own else f'{type(error).__name__}: {one_line(error)}'
+    text = FOLDERS.sub('.../', str(error))  # of this machine
+    return one_line(text if own else f'{type(error).__name__}: {text}')
