@@ -176,6 +176,20 @@ def test_the_report_counts_configs_and_names_those_that_are_not_equal():
     assert '1 more configs' in block and '2.5 hours' in block
 
 
+def test_rows_are_removed_to_be_compared_again_and_reported(tool, tmp_path):
+    csv, page = tmp_path / 'matrix.csv', tmp_path / 'page.md'
+    rows = Rows(csv, matrix.COLUMNS)
+    for config, result in (('a/one.py', 'equal'), ('b/one.py', 'cannot be built')):
+        rows.append(row(config, result, 'bit for bit', model=config))
+    rows.remove(lambda row: row['result'] == 'cannot be built')
+    assert [row['config'] for row in Rows(csv, matrix.COLUMNS).rows] == ['a/one.py']
+    page.write_text('<!-- begin: swap matrix -->\n<!-- end: swap matrix -->\n')
+    status, out = tool(
+        'experiments/swap_matrix.py', '--only-report', '--csv', csv, '--report', page
+    )
+    assert status == 0 and '| all |  |  | 1 | 1 | 1 | 0 | 0 | 0 |' in page.read_text()
+
+
 def test_the_committed_table_has_no_silent_difference(root, tmp_path):
     """And the documentation has what is in it."""
     rows = Rows(root / CSV, matrix.COLUMNS).rows

@@ -52,18 +52,23 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    torch.set_num_threads(args.threads)
-    warnings.filterwarnings('ignore')
-    logging.disable(logging.WARNING)
     rows = Rows(args.csv, COLUMNS)
     if not args.only_report:
-        rows.remove(lambda row: row['result'] in args.again)
-        for row in run_matrix(rows, args.toolboxes, args.only):
-            print(', '.join(str(row[name]) for name in COLUMNS if name != 'model'))
+        compare(args, rows)
     block = swap_block(rows.rows)
     for path in args.report:
         fill(path, {'swap matrix': block})
     print(block)
+
+
+def compare(args: argparse.Namespace, rows: Rows) -> None:
+    """Compare what has not been compared yet, without what the toolboxes log."""
+    torch.set_num_threads(args.threads)
+    warnings.filterwarnings('ignore')
+    logging.disable(logging.WARNING)
+    rows.remove(lambda row: row['result'] in args.again)
+    for row in run_matrix(rows, args.toolboxes, args.only):
+        print(', '.join(str(row[name]) for name in COLUMNS if name != 'model'))
 
 
 if __name__ == '__main__':

@@ -4,6 +4,8 @@ from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import torch
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 NUM_IMAGES = 2
@@ -12,6 +14,15 @@ NUM_VIEWS = dict(
     BarlowTwins=2, BYOL=2, DenseCL=2, MoCo=2, MoCoV3=2, SimCLR=2, SimSiam=2, SwAV=8
 )
 """of the self-supervised models: how many views of an image they take"""
+
+
+def losses_of(model: BaseModel, size: int) -> Dict[str, Any]:
+    """Compute a model's losses of one random batch."""
+    MessageHub.get_current_instance().update_info_dict(
+        dict(iter=0, max_iters=10, epoch=0, max_epochs=10)
+    )
+    data = model.data_preprocessor(random_batch(model, size), True)
+    return model._run_forward(data, mode='loss')
 
 
 def random_batch(model: nn.Module, size: int) -> Dict[str, Any]:

@@ -1,23 +1,25 @@
 """A stock model beside the same one with our backbones, on the same weights."""
 
 import copy
+import re
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import torch
 from mmcv.cnn import is_norm
-from mmengine.logging import MessageHub
 from mmengine.model import BaseModel, BaseModule
 from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
 from ean_mm.errors import EANError, one_line
 from ean_mm.models.masked_backbone import MaskedBackbone
-from studies.stock_batches import random_batch, random_images
+from studies.stock_batches import losses_of, random_images
 
 TOLERANCE = 1e-5
 """how far numbers that should be equal may be apart, relative to the largest of them"""
+
+FEATURES_ALONE = 'features alone, no losses'
+FOLDERS = re.compile(r'(?<![\w.])/[^\s\'"]+/')
 
 Numbers = Dict[str, List[Tensor]]
 
@@ -89,10 +91,10 @@ class Comparison:
             largest = max(largest, apart)
         notes = [f'within {largest:.0e}' if largest else 'bit for bit']
         if not self.has_losses:
-            notes.append(f'features alone, no losses: {reason}')
+            notes.append(f'{FEATURES_ALONE}: {reason}')
         elif not all(map(torch.isfinite, theirs['losses'])):
             notes.append('a loss is not finite')
-        del self.ours
+        del self.ours  # it is not needed any more
         return notes
 
     def with_attention(self, model: BaseModel) -> List[str]:
@@ -135,7 +137,7 @@ class Comparison:
         """Check that attention gets gradients wherever its stage takes part."""
         model.train()
         set_random_seed(0)
-        model.parse_losses(losses_of(model, self.size))[0].backward()
+        _total(model, losses_of(model, self.size)).backward()
         notes = []
         for name in self.backbones:
             attentions = model.get_submodule(name).attentions
@@ -159,10 +161,10 @@ class Comparison:
                 counts = [sum(flag for *_, flag in modes) for modes in (own, theirs)]
                 raise Disagreement(f'{kind}: {counts[0]}, not {counts[1]}')
 
-    @torch.no_grad()
     def _features(self, backbone: nn.Module) -> List[Tensor]:
         set_random_seed(0)
-        return _flat(backbone(random_images(backbone, self.size)))
+        with torch.no_grad():
+            return _flat(backbone(random_images(backbone, self.size)))
 
     def _observe_stock(self, sizes: Iterable[int]) -> Tuple[Numbers, str]:
         """Observe the stock model, and say why it has no losses if it has none."""
@@ -208,7 +210,7 @@ class Comparison:
             set_random_seed(0)
             computed = losses_of(model, self.size)
             numbers['losses'] = _flat(computed)
-            model.parse_losses(computed)[0].backward()
+            _total(model, computed).backward()
             numbers['gradients'] = [
                 torch.zeros(()) if p.grad is None else p.grad
                 for p in model.parameters()
@@ -221,15 +223,6 @@ class Comparison:
         numbers['features in eval mode'] = _flat(map(self._features, backbones))
         numbers['buffers'] = [buffer.clone() for buffer in model.buffers()]
         return numbers
-
-
-def losses_of(model: BaseModel, size: int) -> Dict[str, Any]:
-    """Compute a model's losses of one random batch."""
-    MessageHub.get_current_instance().update_info_dict(
-        dict(iter=0, max_iters=10, epoch=0, max_epochs=10)
-    )
-    data = model.data_preprocessor(random_batch(model, size), True)
-    return model._run_forward(data, mode='loss')
 
 
 def difference(ours: List[Tensor], theirs: List[Tensor]) -> float:
@@ -251,6 +244,10 @@ def difference(ours: List[Tensor], theirs: List[Tensor]) -> float:
             relative = apart.max().item() / max(scale, 1e-30)
             largest = max(largest, float('inf') if relative != relative else relative)
     return largest
+
+
+def _total(model: BaseModel, losses: Dict[str, Any]) -> Tensor:
+    return model.parse_losses(losses)[0]
 
 
 def _flat(tensors: Any) -> List[Tensor]:
@@ -291,7 +288,7 @@ def _contributing_stages(plain: nn.Module, name: str) -> List[bool]:
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in one line why something went wrong, without a machine's folders."""
-    text = one_line(str(error).replace(f'{Path(torch.__file__).parents[1]}/', ''))
+    """Say in one line why something went wrong."""
     own = isinstance(error, (Disagreement, HostError))
-    return text if own else f'{type(error).__name__}: {text}'
+    text = FOLDERS.sub('.../', str(error))  # of this machine
+    return one_line(text if own else f'{type(error).__name__}: {text}')

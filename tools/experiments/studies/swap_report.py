@@ -4,6 +4,7 @@ from typing import Dict, List, Sequence, Tuple
 
 from studies.report_text import markdown_table
 from studies.results import Row
+from studies.swap_comparison import FEATURES_ALONE
 from studies.swap_matrix import (
     EQUAL,
     NO_BACKBONE,
@@ -28,7 +29,7 @@ def swap_block(rows: Sequence[Row]) -> str:
     Args:
         rows: A row for each config.
     """
-    with_backbone = [row for row in rows if row['result'] != NO_BACKBONE]
+    with_backbone = _with_details([row for row in rows if row['result'] != NO_BACKBONE])
     if not with_backbone:
         return 'No config has been compared yet.'
     kinds: Dict[Tuple[str, ...], List[Row]] = {}
@@ -43,12 +44,31 @@ def swap_block(rows: Sequence[Row]) -> str:
     totals = [str(len(every)), str(len(_models(every))), *map(str, _counts(every))]
     lines.append(['all', '', '', *totals])
     head = ['toolbox', 'backbone', 'becomes', 'configs', 'models', *COUNTED]
-    parts = [markdown_table(head, lines), _in_words(rows)]
+    parts = [markdown_table(head, lines), _in_words(with_backbone, rows)]
+    alone = [row for row in with_backbone if FEATURES_ALONE in row['details']]
+    if alone:
+        title = 'Compared by what trains and by features alone, all equal'
+        parts.append(f'{title}:\n\n{_list(alone)}')
     for result, title in NOT_EQUAL.items():
         own = [row for row in with_backbone if row['result'] == result]
         if own:
             parts.append(f'{title}:\n\n{_list(own)}')
     return '\n\n'.join(parts)
+
+
+def _with_details(rows: Sequence[Row]) -> List[Row]:
+    """Give every row what is said of its model."""
+    said = {
+        (row['toolbox'], row['model']): row['details']
+        for row in rows
+        if not row['details'].startswith(SAME_MODEL)
+    }
+    return [
+        dict(row, details=said.get((row['toolbox'], row['model']), row['details']))
+        if row['model']
+        else row
+        for row in rows
+    ]
 
 
 def _kind(row: Row) -> Tuple[str, ...]:
@@ -64,35 +84,27 @@ def _counts(rows: Sequence[Row]) -> List[int]:
     return [sum(row['result'] == result for row in rows) for result in COUNTED]
 
 
-def _in_words(rows: Sequence[Row]) -> str:
+def _in_words(with_backbone: Sequence[Row], rows: Sequence[Row]) -> str:
     """Say how equal the equal ones are, and what was left out."""
-    equal = [row for row in rows if row['result'] == EQUAL]
-    own = [row for row in equal if not row['details'].startswith(SAME_MODEL)]
-    exact = sum(row['details'].startswith('bit for bit') for row in own)
-    alone = sum('features alone' in row['details'] for row in own)
-    others = sum(row['result'] == NO_BACKBONE for row in rows)
+    equal = [row for row in with_backbone if row['result'] == EQUAL]
+    exact = [row for row in equal if row['details'].startswith('bit for bit')]
+    wrapped = sum(' refuses: ' in row['details'] for row in equal)
     hours = sum(row['seconds'] for row in rows) / 3600
     return (
-        f'Of the {len(own)} models that are equal, {exact} are so bit for bit; of '
-        f'{alone} the features alone were compared, since the model computes no losses '
-        f'of the random batches. {others} more configs have no ResNet or backbone '
+        f'Of the {len(_models(equal))} models that are equal, {len(_models(exact))} '
+        f'are so bit for bit. {wrapped} of the equal configs have a ResNet with '
+        'options (`dcn`, `plugins` or `multi_grid`) that `EANResNet` and its variants '
+        'refuse in one line, and are equal in the `EANWrapper` that the line names. '
+        f'{len(rows) - len(with_backbone)} more configs have no ResNet or backbone '
         f'derived from one. {hours:.1f} hours on one thread, beside other work.'
     )
 
 
 def _list(rows: Sequence[Row]) -> str:
     """List configs by what is said of them."""
-    by_model = {
-        (row['toolbox'], row['model']): row['details']
-        for row in rows
-        if not row['details'].startswith(SAME_MODEL)
-    }
     said: Dict[Tuple[str, str], List[str]] = {}
     for row in rows:
-        details = row['details']
-        if details.startswith(SAME_MODEL):
-            details = by_model.get((row['toolbox'], row['model']), details)
-        said.setdefault((row['toolbox'], details), []).append(row['config'])
+        said.setdefault((row['toolbox'], row['details']), []).append(row['config'])
     return '\n'.join(
         f'- {toolbox}, {", ".join(f"`{name}`" for name in sorted(names))}: '
         f'{details.replace("|", " ")}'
