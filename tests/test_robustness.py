@@ -4,9 +4,11 @@ import re
 
 
 def test_the_tests_that_the_table_names_exist(root):
+    text = (root / 'docs/robustness.md').read_text()
+    results = r'<!-- begin: .*?<!-- end: '  # written by a tool, not promised
     rows = [
         line
-        for line in (root / 'docs/robustness.md').read_text().splitlines()
+        for line in re.sub(results, '', text, flags=re.S).splitlines()
         if line.startswith('| ') and not line.startswith(('| ---', '| what'))
     ]
     assert len(rows) >= 25
