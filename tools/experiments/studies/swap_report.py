@@ -18,8 +18,8 @@ COUNTED = (EQUAL, REFUSED, NOT_BUILT, UNEQUAL)
 NOT_EQUAL = {
     UNEQUAL: 'Unequal',
     REFUSED: 'Refused in one line',
-    NOT_BUILT: 'Cannot be built, without ean_mm either, from what is installed and '
-    'without a download',
+    NOT_BUILT: 'Cannot be read, built or run as they are, without EAN-MM, from what is '
+    'installed, on a CPU and without a download',
 }
 
 
