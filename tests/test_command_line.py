@@ -15,8 +15,10 @@ from ean_mm.compat import TESTED
 
 SGE = 'masks/resnet50_sge_imagenet.json'
 ROOT = Path(__file__).parents[1]
-TOOLS = sorted(
-    str(path.relative_to(ROOT / 'tools')) for path in ROOT.glob('tools/**/*.py')
+TOOLS = sorted(  # not what they import
+    str(path.relative_to(ROOT / 'tools'))
+    for path in ROOT.glob('tools/**/*.py')
+    if "if __name__ == '__main__':" in path.read_text()
 )
 
 
