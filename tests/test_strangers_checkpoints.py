@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import MODELS, DefaultScope
-from mmengine.runner import find_latest_checkpoint
+from mmengine.runner import CheckpointLoader, find_latest_checkpoint
 from mmpretrain import ImageClassificationInferencer, get_model
 
 from ean_mm import EANError, EANResNetCIFAR
@@ -180,6 +180,23 @@ def test_a_config_in_a_checkpoint_is_not_run_on_resuming(
     runner = build_runner(digits_config)
     runner.train()
     assert runner.epoch == 2
+
+
+def test_a_config_in_a_checkpoint_is_dropped_whatever_scheme_it_comes_by(monkeypatch):
+    schemes = CheckpointLoader._schemes
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(schemes))
+
+    def load_from_elsewhere(filename, map_location):
+        return dict(meta=dict(config='raise', seed=3), state_dict={})
+
+    CheckpointLoader.register_scheme('elsewhere://', load_from_elsewhere)
+    content = CheckpointLoader.load_checkpoint('elsewhere://epoch_1.pth')
+    assert content == dict(meta=dict(seed=3), state_dict={})
+
+
+def test_the_log_names_the_backend_of_a_local_checkpoint(trained, capsys):
+    CheckpointLoader.load_checkpoint(trained[1], logger=None)
+    assert 'Loads checkpoint by local backend' in capsys.readouterr().out
 
 
 def test_what_mmengine_saves_is_read_as_it_was(trained, digits_config):

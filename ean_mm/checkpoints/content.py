@@ -104,7 +104,12 @@ def require_weights(model: nn.Module, weights: Dict[str, Tensor]) -> None:
 
 def weight_names(checkpoint: Dict[str, Any]) -> Set[str]:
     """Names of the weights in a checkpoint, as of a model that is not wrapped."""
-    return {re.sub(r'^module\.', '', name) for name in stored_weights(checkpoint)}
+    return set(_of_unwrapped(checkpoint))
+
+
+def _of_unwrapped(checkpoint: Dict[str, Any]) -> Dict[str, Tensor]:
+    weights = stored_weights(checkpoint)
+    return {re.sub(r'^module\.', '', name): weights[name] for name in weights}
 
 
 def require_some_weights(
@@ -123,15 +128,13 @@ def require_some_weights(
         ValueError: None of its names is one of the model's.
     """
     expected = set(model.state_dict())
-    names = weight_names(checkpoint)
-    if expected & names:
+    weights = _of_unwrapped(checkpoint)
+    if expected & weights.keys():
         return
-    weights = stored_weights(checkpoint)
-    renamed = {re.sub(r'^module\.', '', name): weights[name] for name in weights}
+    first = one_line(min(weights, default='missing'))
     # This loads the model's own parameters, and not those of the modules in it.
-    model._load_from_state_dict(renamed, '', {}, False, [], [], [])
-    if not expected & renamed.keys():
-        first = one_line(min(names, default='missing'))
+    model._load_from_state_dict(weights, '', {}, False, [], [], [])
+    if not expected & weights.keys():
         raise EANError(
             f'the checkpoint {path} holds no weights of this model: its first is '
             f"{first!r}, the model's {min(expected)!r}; load it with the config that "

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import torch
 from mmengine.runner import checkpoint as mmengine_checkpoint
@@ -44,17 +44,6 @@ def _refusal(source: str, error: Exception) -> EANError:
     )
 
 
-def _without_program(checkpoint: Any) -> Any:
-    """Drop the config in a checkpoint, which mmengine runs as Python when it resumes.
-
-    It only looks up the number of GPUs there, and does not write it.
-    """
-    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
-    if isinstance(meta, dict):
-        meta.pop('config', None)
-    return checkpoint
-
-
 def secure_mmengine_loaders() -> None:
     """Let mmengine execute nothing that is in a checkpoint, for the whole process.
 
@@ -62,25 +51,45 @@ def secure_mmengine_loaders() -> None:
     ``init_cfg``, what is resumed and what an inferencer is given.
     """
     allow_mmengine_checkpoints()
-    mmengine_checkpoint.CheckpointLoader.register_scheme('', _load_local, force=True)
+    loader = mmengine_checkpoint.CheckpointLoader
+    loader.register_scheme('', load_from_local, force=True)
+    loader.load_checkpoint = _without_program(loader.load_checkpoint)
     mmengine_checkpoint.load_url = _load_url
     if hasattr(mmengine_checkpoint, '_safe_torch_load'):
         mmengine_checkpoint._safe_torch_load = _load_safely
 
 
-def _load_local(filename: str, map_location: Any = None) -> Any:
-    """Stand in for mmengine's, which an environment variable lets execute things."""
+def _without_program(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a loader drop the config in a checkpoint, whatever scheme it comes by.
+
+    mmengine runs it as Python when it resumes, only to look up the number of GPUs, and
+    does not write it.
+    """
+
+    def load_checkpoint(*args: Any, **kwargs: Any) -> Any:
+        checkpoint = load(*args, **kwargs)
+        meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+        if isinstance(meta, dict):
+            meta.pop('config', None)
+        return checkpoint
+
+    return load_checkpoint
+
+
+def load_from_local(filename: str, map_location: Any = None) -> Any:
+    """Stand in for mmengine's, which an environment variable lets execute things.
+
+    Its name is mmengine's, too, whose log names the backend by it.
+    """
     # A checkpoint that is being trained from may be overwritten: it is not mapped.
-    path = str(Path(filename).expanduser())
-    return _without_program(read_checkpoint(path, map_location, mmap=False))
+    return read_checkpoint(str(Path(filename).expanduser()), map_location, mmap=False)
 
 
 def _load_url(url: str, *args: Any, **kwargs: Any) -> Any:
     """Stand in for PyTorch's, which executes what it has downloaded by default."""
     try:
         kwargs['weights_only'] = True
-        loaded = torch.hub.load_state_dict_from_url(url, *args, **kwargs)
-        return _without_program(loaded)
+        return torch.hub.load_state_dict_from_url(url, *args, **kwargs)
     except (UnpicklingError, RuntimeError) as error:
         raise _refusal(url, error) from error
 
@@ -93,5 +102,4 @@ def _load_safely(
     It opens what is not allowed without weights_only, which runs code in it, and takes
     HistoryBuffer off PyTorch's list of what is allowed after every file.
     """
-    loaded = torch.load(file, map_location=map_location, weights_only=True)
-    return _without_program(loaded)
+    return torch.load(file, map_location=map_location, weights_only=True)
