@@ -97,16 +97,16 @@ class EANSearchHook(Hook):
         except TypeError as error:
             raise EANError(f'the reward cannot be built: {one_line(error)}') from error
         self.options = SearchOptions(
-            searcher or dict(type='RLController'),
-            rewarded,
-            dataloader,
-            evaluator,
-            evaluation or dict(type='SupernetEvaluation'),
-            calibration_batches,
-            num_bytes(image_memory),
-            num_bytes(activation_memory),
-            seed,
-            modules,
+            searcher=searcher or dict(type='RLController'),
+            reward=rewarded,
+            dataloader=dataloader,
+            evaluator=evaluator,
+            evaluation=evaluation or dict(type='SupernetEvaluation'),
+            calibration_batches=calibration_batches,
+            image_memory=num_bytes(image_memory),
+            activation_memory=num_bytes(activation_memory),
+            seed=seed,
+            modules=modules,
         )
         self.resume = resume
         self.log_interval = log_interval

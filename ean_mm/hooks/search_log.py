@@ -36,12 +36,11 @@ class SearchLog:
             num_images: How many reward images there are.
         """
         self.search = search
-        self.num_steps = search.searcher.num_steps
         self.runner.call_hook('before_search', search=search)
         space = search.space
         self.runner.logger.info(
             f'Searching {space.num_bits} bits in {", ".join(space.modules)} on '
-            f'{num_images} reward images, {self.num_steps} steps'
+            f'{num_images} reward images, {search.searcher.num_steps} steps'
         )
         if space.exceptions():
             self.runner.logger.info(f'Search: {space.exceptions()}')
@@ -51,6 +50,7 @@ class SearchLog:
     def step(self, record: Record) -> None:
         """Log a finished step."""
         step, best, entries = record['step'], record['best'], record['masks']
+        num_steps = self.search.searcher.num_steps
         reward = sum(entry['reward'] for entry in entries) / len(entries)
         metric = sum(entry['metric'] for entry in entries) / len(entries)
         scalars = dict(
@@ -68,13 +68,13 @@ class SearchLog:
         self.runner.call_hook('after_search_step', record=record)
         if self._first_step is None:
             self._first_step = step
-        if (step + 1) % self.interval and step + 1 < self.num_steps:
+        if (step + 1) % self.interval and step + 1 < num_steps:
             return
         elapsed = time.time() - self._started
         done = step + 1 - self._first_step
-        eta = elapsed / done * max(self.num_steps - step - 1, 0)
+        eta = elapsed / done * max(num_steps - step - 1, 0)
         self.runner.logger.info(
-            f'Search [{min(step + 1, self.num_steps)}/{self.num_steps}]  '
+            f'Search [{min(step + 1, num_steps)}/{num_steps}]  '
             f'reward: {reward:.2f}  best: {best["reward"]:.2f} '
             f'({", ".join(best["mask"].values())})  '
             f'known: {record["known_share"]:.0%}  '

@@ -35,6 +35,7 @@ from studies.bench import (
     read_rows,
     train_again,
 )
+from studies.command_line import add_report_arguments
 from studies.markdown import fill
 from studies.protocols import PROTOCOLS
 from studies.results import Row, Rows
@@ -89,17 +90,8 @@ def parse_args() -> argparse.Namespace:
         metavar='ROW',
         help='train a row of each file again and compare; the first one is 1',
     )
-    parser.add_argument(
-        '--report',
-        nargs='+',
-        default=[],
-        metavar='FILE',
-        help='Markdown files to write the results into, between marker comments',
-    )
+    add_report_arguments(parser)
     parser.add_argument('--figure', help='picture to write: .png, .svg or .pdf')
-    parser.add_argument(
-        '--only-report', action='store_true', help='train nothing, report what there is'
-    )
     return parser.parse_args()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from ean_mm.launch import explain_errors
+from studies.command_line import add_report_arguments
 from studies.markdown import fill
 from studies.results import Rows
 from studies.stock_configs import TOOLBOXES
@@ -35,18 +36,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--csv', type=Path, default='docs/data/swap_matrix.csv')
     parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument(
-        '--report',
-        nargs='+',
-        default=[],
-        metavar='FILE',
-        help='Markdown files to write the results into, between marker comments',
-    )
-    parser.add_argument(
-        '--only-report',
-        action='store_true',
-        help='compare nothing, report what has been compared',
-    )
+    add_report_arguments(parser)
     return parser.parse_args()
 
 

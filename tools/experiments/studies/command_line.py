@@ -38,6 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--threads', type=int, help="of each run; default: PyTorch's shared among jobs"
     )
+    add_report_arguments(parser)
+    for name, what in (
+        ('--cfg-options', 'override every config'),
+        ('--search-cfg-options', 'override the configs of searches'),
+    ):
+        parser.add_argument(
+            name, nargs='+', action=OptionAction, metavar='KEY=VALUE', help=what
+        )
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say where a report goes."""
     parser.add_argument(
         '--report',
         nargs='+',
@@ -50,13 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='run nothing, report what has been run',
     )
-    for name, what in (
-        ('--cfg-options', 'override every config'),
-        ('--search-cfg-options', 'override the configs of searches'),
-    ):
-        parser.add_argument(
-            name, nargs='+', action=OptionAction, metavar='KEY=VALUE', help=what
-        )
 
 
 def read_table(args: argparse.Namespace, kind: Type[T], **choice: Any) -> T:

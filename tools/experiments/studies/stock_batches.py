@@ -56,10 +56,9 @@ def random_batch(model: nn.Module, size: int) -> Dict[str, Any]:
 
 def random_images(module: nn.Module, size: int) -> Tensor:
     """Draw images ``(N, C, H, W)`` for a backbone by itself, the same ones always."""
-    convs = (layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
     generator = torch.Generator().manual_seed(0)
-    channels = next(convs).in_channels
-    return torch.randn(NUM_IMAGES, channels, size, size, generator=generator)
+    shape = NUM_IMAGES, _in_channels(module), size, size
+    return torch.randn(shape, generator=generator)
 
 
 def _image(rng: np.random.RandomState, *shape: int) -> Tensor:
@@ -77,9 +76,8 @@ def _of_classes(model: Any, rng: np.random.RandomState, size: int) -> Dict[str, 
     from mmpretrain.structures import DataSample
 
     num_views = NUM_VIEWS.get(type(model).__name__)
-    several = 'MultiLabel' in type(getattr(model, 'head', None)).__name__ or (
-        'CSRA' in type(getattr(model, 'head', None)).__name__
-    )
+    head = type(getattr(model, 'head', None)).__name__
+    several = 'MultiLabel' in head or 'CSRA' in head
     samples = []
     for _ in range(NUM_IMAGES):
         sample = DataSample(num_classes=_num_classes(model))
