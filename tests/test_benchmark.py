@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from ean_mm.visualization import benchmark_report
-from ean_mm.visualization.benchmark_plot import draw_benchmark
+import benchmark_report
+from benchmark_plot import draw_benchmark
 
 SETTING = dict(deployed=True, memory_format='channels_last', batch=2, threads=1)
 

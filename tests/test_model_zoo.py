@@ -17,6 +17,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from ean_mm import EANError, zoo
 from ean_mm.checkpoints import load_trained
 from ean_mm.models import masked_modules
+from zoo_page import zoo_readme
 
 ROOT = Path(__file__).parents[1]
 ENTRIES = {entry['Name']: entry for entry in zoo.zoo_entries(ROOT / 'model-index.yml')}
@@ -91,7 +92,7 @@ def test_all_that_is_there_is_listed():
 
 def test_the_readme_is_of_the_metafiles():
     text = (ROOT / 'model_zoo/README.md').read_text()
-    assert text == zoo.zoo_readme(list(ENTRIES.values()))
+    assert text == zoo_readme(list(ENTRIES.values()))
 
 
 @pytest.fixture(scope='session')

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from ean_mm import zoo
 from ean_mm.models.attention import attend
 from ean_mm.models.blocks import AttentionBlock
-from ean_mm.visualization import Attended, draw_cams
-from ean_mm.visualization.mask_plot import INK, PLUGGED
+from cam_plot import Attended, draw_cams
+from ean_mm.visualization.style import INK, PLUGGED
 
 pytest.importorskip('pytorch_grad_cam')
 

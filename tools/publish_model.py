@@ -41,14 +41,8 @@ from ean_mm.launch.config_types import toolbox_of
 from ean_mm.models import count_parameters, masked_modules
 from ean_mm.profiling import count_flops
 from ean_mm.search import SearchSpace
-from ean_mm.zoo import (
-    Entry,
-    list_network,
-    read_metafile,
-    root_of,
-    zoo_entries,
-    zoo_readme,
-)
+from ean_mm.zoo import Entry, read_metafile, zoo_entries
+from zoo_page import list_network, root_of, zoo_readme
 
 METRICS = {'accuracy/top1': 'Top 1 Accuracy', 'accuracy/top5': 'Top 5 Accuracy'}
 """names of the metrics in metafiles"""

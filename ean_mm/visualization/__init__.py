@@ -1,14 +1,11 @@
 """Pictures of masks and searches. Nothing else imports this package."""
 
-from ean_mm.visualization.cam_plot import Attended, draw_cams
 from ean_mm.visualization.effects_plot import draw_effects
 from ean_mm.visualization.mask_plot import draw_mask
 from ean_mm.visualization.picture import require_picture
 from ean_mm.visualization.search_plot import draw_search
 
 __all__ = [
-    'Attended',
-    'draw_cams',
     'draw_effects',
     'draw_mask',
     'draw_search',

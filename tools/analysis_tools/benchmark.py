@@ -42,6 +42,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmark_plot import draw_benchmark
+from benchmark_report import read, show
 from ean_mm import EANResNet, Mask
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write, require_folder
@@ -49,8 +51,6 @@ from ean_mm.launch import explain_errors
 from ean_mm.models import count_parameters
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.profiling import count_flops
-from ean_mm.visualization.benchmark_plot import draw_benchmark
-from ean_mm.visualization.benchmark_report import read, show
 from ean_mm.visualization.picture import require_picture
 
 RESNET50_BLOCKS = (3, 4, 6, 3)

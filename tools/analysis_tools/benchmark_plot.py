@@ -7,7 +7,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ean_mm.visualization.benchmark_report import Record, merge
+from benchmark_report import Record, merge
 from ean_mm.visualization.style import INK, PLAIN, PLUGGED
 
 COLORS = {

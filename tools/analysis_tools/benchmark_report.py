@@ -1,4 +1,4 @@
-"""Tables of what ``tools/analysis_tools/benchmark.py`` has measured."""
+"""Tables of what ``benchmark.py`` has measured."""
 
 import json
 import statistics
