@@ -1,26 +1,17 @@
 """The search on real runners: digits, a small network, a few steps."""
 
-import copy
 import json
-import logging
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.dataset import BaseDataset, RepeatDataset
 from mmengine.evaluator import BaseMetric
-from mmengine.hooks import Hook
-from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
+from mmengine.registry import METRICS, MODELS
 from torch import nn
-from torch.utils.data import TensorDataset
 
-from ean_mm import EANError, HeldOutSplit, Mask, SEAttention
-from ean_mm.datasets import DigitsDataset
-from ean_mm.search import BNCalibration, SearchSpace
-from ean_mm.search.evaluation.calibration import draw_batches
-from ean_mm.search.evaluation.reward_set import refuse_overlap
+from ean_mm import EANError, Mask, SEAttention
+from ean_mm.search import SearchSpace
 
 
 @METRICS.register_module()
@@ -38,22 +29,6 @@ class FixedMetric(BaseMetric):
 
     def compute_metrics(self, results):
         return dict(value=self.value)
-
-
-@HOOKS.register_module()
-class ListeningHook(Hook):
-    """Notes what the search says."""
-
-    events = []
-
-    def before_search(self, runner, search):
-        self.events[:] = ['before_search']
-
-    def after_search_step(self, runner, record):
-        self.events.append(record)
-
-    def after_search(self, runner, best, mask_files):
-        self.events.append(mask_files)
 
 
 @MODELS.register_module()
@@ -177,22 +152,6 @@ def test_a_checkpoint_that_is_no_supernet_of_the_model_is_refused(
             build_runner(digits_config).train()
 
 
-def test_scalars_reach_the_visualizer_and_other_hooks_are_told(
-    digits_config, build_runner
-):
-    digits_config.custom_hooks.append(dict(type='ListeningHook'))
-    runner = build_runner(digits_config)
-    runner.train()
-    scalars = next(Path(digits_config.work_dir).glob('*/vis_data/scalars.json'))
-    logged = [json.loads(line) for line in scalars.read_text().splitlines()]
-    logged = [line for line in logged if 'search/reward' in line]
-    assert [line['step'] for line in logged] == [0, 1, 2, 3, 4]
-    events = ListeningHook.events
-    assert events[0] == 'before_search'
-    assert [record['step'] for record in events[1:-1]] == [0, 1, 2, 3, 4]
-    assert [path.name for path in events[-1]] == ['mask_backbone.json']
-
-
 def test_every_masked_module_takes_part_and_gets_its_own_file(
     digits_config, build_runner
 ):
@@ -255,87 +214,6 @@ def test_metrics_that_are_not_numbers_stop_the_search_with_a_line(
     assert not Path(digits_config.work_dir, 'mask_backbone.json').exists()
 
 
-def test_an_empty_reward_set_is_refused(digits_config, build_runner, monkeypatch):
-    monkeypatch.setattr(HeldOutSplit, '__len__', lambda self: 0)
-    digits_config.train_dataloader.dataset = dict(
-        type='DigitsDataset', pipeline=digits_config.train_pipeline
-    )
-    runner = build_runner(digits_config)
-    with pytest.raises(EANError, match='reward set is empty'):
-        runner.train()
-    assert runner.iter == 0
-
-
-def test_reward_images_that_are_trained_on_are_refused(digits_config, build_runner):
-    digits_config.train_dataloader.dataset.num_per_class = 6
-    with pytest.raises(EANError, match='reward images are trained on'):
-        build_runner(digits_config).train()
-
-
-def test_a_supernet_that_trains_on_all_images_is_refused(digits_config, build_runner):
-    digits_config.train_dataloader.dataset = dict(
-        type='DigitsDataset', pipeline=digits_config.train_pipeline
-    )
-    with pytest.raises(EANError, match='50 of the 50 reward images are trained on'):
-        build_runner(digits_config).train()
-
-
-def test_duplicates_across_a_split_are_warned_of(
-    digits_config, build_runner, monkeypatch, capsys
-):
-    """No number or seed of the split would part them all."""
-    load = DigitsDataset.load_data_list
-
-    def load_with_duplicates(self):
-        data = load(self)
-        for info in data:
-            if info['gt_label'] == 1:
-                info['img'] = np.full_like(info['img'], 7)
-        return data
-
-    monkeypatch.setattr(DigitsDataset, 'load_data_list', load_with_duplicates)
-    digits_config.val_dataloader.dataset.num_per_class = 1
-    digits_config.train_dataloader.dataset.num_per_class = 1
-    build_runner(digits_config).train()
-    assert '1 of the 10 reward images have a duplicate' in capsys.readouterr().out
-
-
-class Named(BaseDataset):
-    """Images that ``ann_file`` says how to name."""
-
-    def load_data_list(self):
-        names = [{self.ann_file: f'{i}.x'} if self.ann_file else {} for i in range(20)]
-        return [dict(name, gt_label=i % 2) for i, name in enumerate(names)]
-
-
-@pytest.mark.parametrize('name', ['img_path', 'key', ''])
-def test_images_are_compared_by_what_is_known_of_them(name):
-    DATASETS.register_module(module=Named, force=True)
-    split = dict(
-        type='HeldOutSplit', dataset=dict(type='Named', ann_file=name), num_images=5
-    )
-    train, held_out = (DATASETS.build(dict(split, held_out=h)) for h in (False, True))
-    logger = logging.getLogger('test')
-    refuse_overlap(train, held_out, logger)
-    refuse_overlap(RepeatDataset(dict(split, held_out=False), 2), held_out, logger)
-    numbers = TensorDataset(torch.arange(20))
-    refuse_overlap(numbers, numbers, logger)  # cannot be told
-    if name:
-        whole = DATASETS.build(dict(type='Named', ann_file=name))
-        with pytest.raises(EANError, match='5 of the 5 reward images are trained on'):
-            refuse_overlap(whole, held_out, logger)
-    if name == 'img_path':
-        with pytest.raises(EANError, match='5 of the 10 reward images are trained on'):
-            twice = RepeatDataset(dict(split, held_out=True), 2)
-            refuse_overlap(held_out, twice, logger)
-
-
-def test_other_images_at_the_same_places_are_no_overlap(digits_config, build_runner):
-    digits_config.val_dataloader.dataset.dataset.split = 'test'
-    build_runner(digits_config).train()
-    assert len(history(digits_config.work_dir)) == 5
-
-
 @pytest.mark.parametrize(
     'attention, described',
     [
@@ -375,67 +253,6 @@ def test_unknown_hyperparameters_are_refused_before_training(
     with pytest.raises(EANError, match='unknown search hyperparameter'):
         runner.train()
     assert runner.iter == 0
-
-
-def test_scalars_reach_tensorboard(digits_config, build_runner):
-    accumulator = pytest.importorskip(
-        'tensorboard.backend.event_processing.event_accumulator'
-    )
-    digits_config.visualizer.vis_backends = [dict(type='TensorboardVisBackend')]
-    build_runner(digits_config).train()
-    folder = next(Path(digits_config.work_dir).glob('*/vis_data'))
-    events = accumulator.EventAccumulator(str(folder)).Reload()
-    assert [event.step for event in events.Scalars('search/reward')] == [0, 1, 2, 3, 4]
-
-
-def test_without_any_reward_set_training_does_not_start(digits_config, build_runner):
-    digits_config.val_dataloader = None
-    digits_config.val_cfg = None
-    digits_config.val_evaluator = None
-    runner = build_runner(digits_config)
-    with pytest.raises(EANError, match='no reward set'):
-        runner.train()
-    assert runner.iter == 0
-
-
-def test_bn_calibration_changes_rewards_and_leaves_the_supernet(
-    digits_config, build_runner
-):
-    build_runner(digits_config).train()
-    plain = history(digits_config.work_dir)
-    digits_config.load_from = f'{digits_config.work_dir}/epoch_1.pth'
-    digits_config.train_cfg.max_epochs = 0
-    digits_config.param_scheduler = None
-    digits_config.custom_hooks[2].calibration_batches = 4
-    results = []
-    for name in ('_a', '_b'):
-        digits_config.work_dir += name
-        runner = build_runner(digits_config)
-        runner.train()
-        results.append(history(digits_config.work_dir))
-    assert results[0] == results[1]  # the same batches every time
-    assert results[0] != plain
-    saved = torch.load(digits_config.load_from, weights_only=True)['state_dict']
-    for name, tensor in runner.model.state_dict().items():
-        assert torch.equal(tensor, saved[name]), name
-
-
-def test_calibrated_statistics_are_those_of_the_batches(digits_config, build_runner):
-    runner = build_runner(digits_config)
-    batches = draw_batches(runner.train_dataloader, 3)
-    model = runner.model
-    model.backbone.set_mask('100-010-001')
-    expected = copy.deepcopy(model)
-    inputs = [model.data_preprocessor(batch, False)['inputs'] for batch in batches]
-    torch.optim.swa_utils.update_bn(inputs, expected)
-    before = copy.deepcopy(model.state_dict())
-    calibration = BNCalibration(model, batches)
-    calibration.adapt()
-    for name, tensor in model.state_dict().items():
-        torch.testing.assert_close(tensor, expected.state_dict()[name], msg=name)
-    calibration.restore()
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
 
 
 def test_a_second_search_in_a_work_dir_keeps_the_first(digits_config, build_runner):
