@@ -1,12 +1,9 @@
 """A tiny table of trained networks, and what its file holds."""
 
 import csv
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 OPTIONS = {'train_cfg.max_epochs': 1, 'model.backbone.base_channels': 8,
            'model.backbone.stem_channels': 8, 'model.head.in_channels': 32}  # fmt: skip
@@ -16,20 +13,9 @@ TINY = [
     '--cfg-options', *(f'{k}={value}' for k, value in OPTIONS.items()),
     '--search-cfg-options', *(f'{k}={value}' for k, value in SEARCH_OPTIONS.items()),
 ]  # fmt: skip
-TABLE = ['run_table.py', '--attention', 'SE', '--seeds', '0', '1',
-         '--random-masks', '2', *TINY]  # fmt: skip
+RUN = 'experiments/run_table.py'
+TABLE = [RUN, '--attention', 'SE', '--seeds', '0', '1', '--random-masks', '2', *TINY]
 CSV = Path('runs/results.csv')
-
-
-def run_tool(root, name, *arguments):
-    """Run a tool in this process; return its exit status."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'argv', [name, *map(str, arguments)])
-        try:
-            runpy.run_path(str(root / 'tools/experiments' / name), run_name='__main__')
-        except SystemExit as error:
-            return error.code
-    return 0
 
 
 def read_rows(path=CSV):

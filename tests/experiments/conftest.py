@@ -1,9 +1,11 @@
 """A finished table of trained networks, to work in."""
 
+import runpy
 import shutil
+import sys
 
 import pytest
-from tables import TABLE, run_tool
+from tables import RUN, TABLE
 
 from studies import scheduler, supernet_scores
 
@@ -14,22 +16,17 @@ def finished(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp('finished')
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert run_tool(root, *TABLE) == 0
+        patch.setattr(sys, 'argv', TABLE)
+        runpy.run_path(str(root / 'tools' / RUN), run_name='__main__')
     return folder
 
 
 @pytest.fixture
 def folder(finished, tmp_path, monkeypatch):
-    """A copy of it, to work in."""
-    shutil.copytree(finished, tmp_path / 'copy')
-    monkeypatch.chdir(tmp_path / 'copy')
-    return tmp_path / 'copy'
-
-
-@pytest.fixture
-def tool(root, capsys):
-    """Run a tool in this process; return its exit status and what it printed."""
-    return lambda *arguments: (run_tool(root, *arguments), capsys.readouterr().out)
+    """A copy of it, in the folder that tools are run in."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

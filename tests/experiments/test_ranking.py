@@ -15,8 +15,9 @@ from studies.ranking_report import noise_ceilings
 from studies.ranking_table import RankingTable
 from studies.results import COLUMNS, Results
 
-RANKING = ['rank_correlation.py', '--seeds', '0', '1', '--random-masks', '2',
-           '--masks', '9', '--calibration-batches', '2', *TINY]  # fmt: skip
+RANKING = [
+    'experiments/rank_correlation.py', '--seeds', '0', '1', '--random-masks', '2',
+    '--masks', '9', '--calibration-batches', '2', *TINY]  # fmt: skip
 BALANCED = 'search custom_hooks.1.sampling=balanced'
 
 

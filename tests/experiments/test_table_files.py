@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tables import CSV, TABLE, make_row, read_rows
+from tables import CSV, RUN, TABLE, make_row, read_rows
 
 from ean_mm import EANError
 from studies import scheduler
@@ -41,7 +41,7 @@ def processes_of(folder):
 def test_a_killed_table_goes_on(root, tmp_path, monkeypatch, tool, kind):
     monkeypatch.chdir(tmp_path)
     process = subprocess.Popen(
-        [sys.executable, '-W', 'ignore', root / 'tools/experiments/run_table.py',
+        [sys.executable, '-W', 'ignore', root / 'tools' / RUN,
          *TABLE[1:], '--jobs', '2', '--seeds', '0'],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})  # fmt: skip
@@ -166,6 +166,6 @@ def test_a_failing_run_keeps_what_is_finished(tmp_path, monkeypatch, tool):
 )
 def test_mistakes_end_in_one_line(tmp_path, monkeypatch, tool, arguments, message):
     monkeypatch.chdir(tmp_path)
-    status, _ = tool('run_table.py', *arguments)
+    status, _ = tool(RUN, *arguments)
     assert status.startswith('error: ') and '\n' not in status
     assert message in status

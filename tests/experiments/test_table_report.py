@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from tables import TABLE, cells, make_row, percents, read_rows, rows_of
+from tables import RUN, TABLE, cells, make_row, percents, read_rows, rows_of
 
 from ean_mm import EANError
 from studies.markdown import fill
@@ -65,7 +65,7 @@ def test_the_report_is_the_same_every_time(folder, tool, no_training):
 
 def test_options_make_a_table_of_their_own(folder, tool, no_training):
     """Trials with other options do not get into the table of the protocol."""
-    status, out = tool('run_table.py', '--protocol', 'digits', '--work-dir', 'runs',
+    status, out = tool(RUN, '--protocol', 'digits', '--work-dir', 'runs',
                        '--only-report')  # fmt: skip
     assert status == 0 and out == 'No network has been trained yet.\n'
 
@@ -156,10 +156,8 @@ def test_the_documents_numbers_are_those_of_the_csv(root, tool, tmp_path, monkey
     for name in ('docs/results.md', 'README.md'):
         shutil.copy(root / name, tmp_path)
     for protocol in ('mini', 'full', 'transfer-mini', 'transfer'):
-        assert (
-            tool('run_table.py', '--protocol', protocol, *results, 'results.md')[0] == 0
-        )
-    assert tool('run_table.py', '--protocol', 'mini', *results, 'README.md')[0] == 0
-    assert tool('rank_correlation.py', *results, 'results.md')[0] == 0
+        assert tool(RUN, '--protocol', protocol, *results, 'results.md')[0] == 0
+    assert tool(RUN, '--protocol', 'mini', *results, 'README.md')[0] == 0
+    assert tool('experiments/rank_correlation.py', *results, 'results.md')[0] == 0
     for name in ('docs/results.md', 'README.md'):
         assert (tmp_path / Path(name).name).read_text() == (root / name).read_text()
