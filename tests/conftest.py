@@ -17,6 +17,14 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / 'shared' / 'data'
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Print what tests have counted, from other processes too."""
+    for report in terminalreporter.getreports('passed'):
+        for name, text in report.user_properties:
+            if name == 'counted':
+                terminalreporter.write_line(text)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
