@@ -1,5 +1,6 @@
 """The controller against the method's formulas, and what it learns."""
 
+import copy
 import io
 import math
 
@@ -39,23 +40,55 @@ def test_policy_has_the_published_shape():
     policy = Policy(16)
     assert [tuple(p.shape) for p in policy.parameters()] == [
         (50, 20), (50,), (32, 50), (32,)]  # fmt: skip
-    logits = policy.layers(torch.zeros(20)).view(16, 2) / 5.0
-    torch.testing.assert_close(policy().probs, logits.softmax(1))
-    torch.testing.assert_close(policy.probabilities(), logits.softmax(1)[:, 1])
 
 
-def test_curiosity_falls_for_masks_it_has_seen():
+def test_a_bit_has_the_probability_of_its_two_logits_at_the_temperature():
+    """From an input of zeros, through a hidden layer whose negative units are shut."""
+    policy = Policy(2, temperature=5.0)
+    first, first_bias, second, second_bias = policy.parameters()
+    with torch.no_grad():
+        first.fill_(7.0)  # of an input that is zero
+        first_bias.fill_(-1.0)
+        first_bias[0] = 2.0
+        second.fill_(3.0)
+        second[:, 0] = torch.tensor([0.0, 2.5, 0.0, 0.0]) * math.log(3)
+        second_bias.copy_(torch.tensor([0.0, 0.0, 5.0, 0.0]) * math.log(4))
+    # logits of 0 and 5 ln 3 for the first bit, of 5 ln 4 and 0 for the second
+    expected = torch.tensor([3 / 4, 1 / 5])
+    torch.testing.assert_close(policy.probabilities(), expected)
+    torch.testing.assert_close(policy().probs[:, 1], expected)
+
+
+def test_curiosity_has_the_published_shape():
     curiosity = Curiosity(16, lr=0.05)
     shapes = [tuple(p.shape) for p in curiosity.target.parameters()]
     assert shapes == [(32, 16), (32,), (32, 32), (32,), (64, 32), (64,)]
-    assert not any(p.requires_grad for p in curiosity.target.parameters())
-    masks = torch.randint(2, (3, 16))
-    expected = (
-        curiosity.predictor(masks.float()) - curiosity.target(masks.float())
-    ).square().sum()  # fmt: skip
-    bonuses = [curiosity.bonus(masks) for _ in range(40)]
-    assert bonuses[0] == pytest.approx(expected.item())
+    shapes = [tuple(p.shape) for p in curiosity.predictor.parameters()]
+    assert shapes == [(32, 16), (32,), (64, 32), (64,)]
+
+
+def test_the_bonus_is_the_squared_error_summed_over_masks_and_outputs():
+    curiosity = Curiosity(16, lr=0.05)
+    for network, output in ((curiosity.target, 3.0), (curiosity.predictor, 1.0)):
+        for parameter in network.parameters():
+            torch.nn.init.zeros_(parameter)
+        torch.nn.init.constant_(network[-1].bias, output)
+    # three masks, 64 outputs, an error of 2 each
+    assert curiosity.bonus(torch.randint(2, (3, 16))) == 3 * 64 * 4
+
+
+def test_curiosity_falls_for_masks_that_it_has_seen_and_for_no_others():
+    curiosity = Curiosity(16, lr=0.05)
+    seen = torch.zeros(3, 16, dtype=torch.long)
+    seen[:, :8] = torch.randint(2, (3, 8))
+    new = 1 - seen
+    fixed = copy.deepcopy(curiosity.target.state_dict())
+    unseen = curiosity.bonus(new)
+    bonuses = [curiosity.bonus(seen) for _ in range(40)]
     assert bonuses[-1] < 0.1 * bonuses[0]
+    assert curiosity.bonus(new) > 0.5 * unseen > 5 * bonuses[-1]
+    for name, value in curiosity.target.state_dict().items():
+        assert torch.equal(value, fixed[name])
 
 
 def test_one_step_is_reinforce_with_the_moving_baseline():
@@ -92,44 +125,54 @@ def test_the_baseline_starts_at_the_first_mean_and_moves_slowly():
     assert baseline.update(10.0) == pytest.approx(0.95 * 30 + 0.05 * 10)
 
 
-def test_replay_is_the_authors_form():
-    """-min(sum(ratio log p A), sum(clip(ratio) log p A)) / masks, with ratio fixed."""
-    then, now = torch.rand(3, 4), torch.rand(3, 4).requires_grad_()
-    transition = Transition(torch.ones(3, 4), torch.tensor([1.0, 5.0, 3.0]), then)
-    loss = replay_loss(now.log(), transition, baseline=2.5, clip_coef=0.1)
-    loss.backward()
-    plain = clipped = 0.0
-    gradients = {}
-    for m in range(3):
-        for bit in range(4):
-            p, advantage = now[m, bit].item(), transition.rewards[m].item() - 2.5
-            ratio = p / then[m, bit].item()
-            narrow = min(max(ratio, 0.9), 1.1)
-            plain += ratio * math.log(p) * advantage
-            clipped += narrow * math.log(p) * advantage
-            gradients[m, bit] = (
-                -ratio * advantage / p / 3,
-                -narrow * advantage / p / 3,
-            )
-    assert loss.item() == pytest.approx(-min(plain, clipped) / 3, rel=1e-4)
-    for index, choices in gradients.items():
-        expected = choices[0] if plain < clipped else choices[1]
-        assert now.grad[index].item() == pytest.approx(expected, rel=1e-3)
+@pytest.mark.parametrize(
+    'reward, loss, gradient',
+    [
+        # advantage 2: the sum of unclipped terms is the lower one
+        (4.5, 2.180125, [-4.0, -4.0]),
+        # advantage -2: the other one, and its gradient is not zero as PPO's is
+        (0.5, -2.140239, [2.75, 4.5]),
+    ],
+)
+def test_replay_is_the_authors_form(reward, loss, gradient):
+    """-min(sum(ratio log p A), sum(clip(ratio) log p A)) / masks, with ratio fixed.
+
+    Bits of probability 0.5 once, and 0.8 and 0.4 now: ratios of 1.6 and 0.8, clipped to
+    1.1 and 0.9. For an advantage of 2 the sums are 2 (1.6 ln 0.8 + 0.8 ln 0.4) =
+    -2.180125 and 2 (1.1 ln 0.8 + 0.9 ln 0.4) = -2.140239.
+    """
+    now = torch.tensor([[0.8, 0.4]], requires_grad=True)
+    transition = Transition(
+        torch.ones(1, 2), torch.tensor([reward]), torch.full((1, 2), 0.5)
+    )
+    found = replay_loss(now.log(), transition, baseline=2.5, clip_coef=0.1)
+    found.backward()
+    assert found.item() == pytest.approx(loss, abs=1e-5)
+    assert now.grad.tolist() == [pytest.approx(gradient)]
+
+
+def test_replay_takes_one_minimum_over_all_masks_and_their_mean():
+    """Minima mask by mask would be -2.180125 and +2.140239, and cancel but for 0.02."""
+    now = torch.tensor([[0.8, 0.4]] * 2).log()
+    transition = Transition(
+        torch.ones(2, 2), torch.tensor([4.5, 0.5]), torch.full((2, 2), 0.5)
+    )
+    loss = replay_loss(now, transition, baseline=2.5, clip_coef=0.1)
+    assert loss.item() == pytest.approx(0, abs=1e-6)
 
 
 def test_replay_waits_for_its_first_step():
-    controller = RLController(6, replay_start=3, preset='paper')
-    losses = []
-    optimize = controller._optimize
-
-    def record(loss):
-        losses.append(loss.item())
-        optimize(loss)
-
-    controller._optimize = record
-    facts = [controller.tell(controller.ask(), [1.0, 2.0, 3.0]) for _ in range(4)]
-    assert losses[:4] == [fact['loss'] for fact in facts]
-    assert len(losses) == 5
+    """Until then the policy learns as it does without replay."""
+    pair = [
+        RLController(6, preset='paper', replay_start=3, replay=replay)
+        for replay in (True, False)
+    ]
+    for step in range(4):
+        for controller in pair:
+            masks = [(1, 0, 1, 0, 1, 0), (0,) * 6, (1,) * 6]
+            controller.tell(masks, [1.0, 2.0, 3.0])
+        replayed, not_replayed = (each.probabilities() for each in pair)
+        assert (replayed == not_replayed) == (step < 3)
 
 
 def test_replay_keeps_the_last_steps_without_curiosity():

@@ -34,17 +34,22 @@ def test_the_spread_is_exact_and_shared_with_the_pairs(pairwise):
     assert np.square(slopes).sum() == pytest.approx((1 - pairwise) * 1.5**2)
 
 
-def test_the_accuracy_is_its_formula():
-    problem = SimulatedReward(4, seed=3, reach=2)
-    mask = (1, 0, 0, 1)
-    s = [1, -1, -1, 1]
-    field, coupling = problem.field, problem.coupling
-    expected = 70.0 + sum(field[b] * s[b] for b in range(4))
-    expected += coupling[1, 0] * s[1] * s[0]
-    expected += coupling[2, 0] * s[2] * s[1] + coupling[2, 1] * s[2] * s[0]
-    expected += coupling[3, 0] * s[3] * s[2] + coupling[3, 1] * s[3] * s[1]
-    assert problem.accuracy(mask) == pytest.approx(expected)
-    assert problem(mask) == pytest.approx(expected + 2 * 0.5)
+def test_blocks_count_alone_and_in_pairs_that_are_near():
+    """The accuracy's Walsh coefficients, over all masks."""
+    problem = SimulatedReward(7, seed=3, pairwise=0.5, reach=2)
+    spins = 2 * np.array(masks(7)) - 1
+    accuracies = np.array([problem.accuracy(mask) for mask in masks(7)])
+    for number in (1, 2, 3):
+        for blocks in itertools.combinations(range(7), number):
+            coefficient = (accuracies * spins[:, blocks].prod(axis=1)).mean()
+            near = blocks[-1] - blocks[0] <= 2
+            assert (abs(coefficient) > 1e-6) == (number < 3 and near), blocks
+
+
+def test_the_reward_adds_the_share_of_zero_bits():
+    problem = SimulatedReward(4, sparsity_weight=3.0)
+    mask = (1, 0, 0, 0)
+    assert problem(mask) == pytest.approx(problem.accuracy(mask) + 3 * 0.75)
 
 
 def test_a_problem_is_its_seed():
