@@ -2,10 +2,15 @@
 #   STACK=openmmlab   whose toolboxes: OpenMMLab's, or onedl, their continuation
 #   VENV=.venv        the environment, .venv-onedl for the other stack
 #   PYTHON=python3    from 3.10 to 3.12, for a new environment
+#   JOBS=2            processes that share the tests, of one thread each; 0 is none
+#   ARGS='-k parse'   options of pytest, or of the demo
 STACK ?= openmmlab
 VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
 PYTHON ?= python3
 BIN = $(VENV)/bin
+# Some tests are sooner done than a second process has started.
+JOBS ?= $(if $(ARGS),0,2)
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 .PHONY: install demo test test-slow test-onedl lint format docs docs-serve
 
@@ -16,10 +21,10 @@ demo: install
 	@$(BIN)/python -W ignore tools/demo.py $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) --dist loadfile -m "not slow" $(ARGS)
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(PYTEST) --dist worksteal -m slow $(ARGS)
 
 test-onedl:
 	@$(MAKE) test STACK=onedl

@@ -13,6 +13,10 @@ from mmengine.runner import Runner
 
 import ean_mm  # noqa: F401  (registers the modules)
 
+pytest.register_assert_rewrite(
+    'deployable', 'failing', 'killing', 'strangers', 'wrapped'
+)
+
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / 'shared' / 'data'
 

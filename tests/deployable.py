@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from networks import randomize
 from torch import nn
 
 from ean_mm import EANResNet
@@ -18,15 +19,10 @@ def build(depth=50, kind='SE', **kwargs):
         attention=dict(type=kind if kind == 'Tripling' else f'{kind}Attention'),
         out_indices=(0, 1, 2, 3),
     )
-    model = EANResNet(depth, **{**options, **kwargs})
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.1, 0.1)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
+    model = randomize(EANResNet(depth, **{**options, **kwargs}))
     for parameter in model.attentions.parameters():
         nn.init.normal_(parameter, std=0.3)
-    return model.eval()
+    return model
 
 
 def assert_same(ours, theirs, tolerance=1e-5):

@@ -1,10 +1,13 @@
 """What attention costs, and rewards that count it."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
+from searches import history, judged_masks
 
-from ean_mm.errors import EANError
+from ean_mm import EANError, Mask
 from ean_mm.search import Reward, SearchSpace
 from ean_mm.search.evaluation.cost import CostTable, measure_cost
 
@@ -101,22 +104,13 @@ def test_mistakes_are_one_line(arguments):
 
 
 def test_a_search_counts_the_cost_and_keeps_it(digits_config, build_runner):
-    import json
-    from pathlib import Path
-
-    from ean_mm import Mask
-
     digits_config.custom_hooks[2].reward = dict(
         metric='accuracy/top1', cost='latency', cost_budget=1.0
     )
     build_runner(digits_config).train()
     folder = Path(digits_config.work_dir)
-    history = (folder / 'search/history.jsonl').read_text().splitlines()
-    costs = {
-        entry['mask']['backbone']: entry['cost']
-        for line in history
-        for entry in json.loads(line)['masks']
-    }
+    before = history(folder)
+    costs = {entry['mask']['backbone']: entry['cost'] for entry in judged_masks(folder)}
     mask = Mask.from_file(folder / 'mask_backbone.json')
     assert mask.info['latency'] == costs[str(mask)]
     # resumed, the search goes on with the costs that it began with
@@ -125,5 +119,4 @@ def test_a_search_counts_the_cost_and_keeps_it(digits_config, build_runner):
     digits_config.param_scheduler = None
     digits_config.load_from = str(folder / 'epoch_1.pth')
     build_runner(digits_config).train()
-    again = (folder / 'search/history.jsonl').read_text().splitlines()
-    assert again[: len(history) - 1] == history[:-1]
+    assert history(folder)[: len(before) - 1] == before[:-1]

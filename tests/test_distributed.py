@@ -1,42 +1,26 @@
 """Two processes with gloo, as ``--launcher pytorch`` runs them without a GPU."""
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from killing import finish, start, train_with_two
+from searches import history
 
 pytestmark = pytest.mark.slow
 
 
-def launch(root, processes, config, work_dir, *arguments):
-    command = [sys.executable]
-    if processes > 1:
-        command += ['-m', 'torch.distributed.run', '--nproc_per_node', str(processes),
-                    '--master_port', '29617']  # fmt: skip
-    command += [root / 'tools/train.py', config, '--work-dir', work_dir, *arguments]
-    if processes > 1:
-        command += ['--launcher', 'pytorch']
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1',
-                   'PYTHONPATH': str(root / 'tests')}  # fmt: skip
-    run = subprocess.run(
-        command, capture_output=True, text=True, timeout=400, env=environment
-    )
-    assert run.returncode == 0, (run.stdout + run.stderr)[-4000:]
-    return run.stdout
-
-
-def history(work_dir):
-    lines = Path(work_dir, 'search/history.jsonl').read_text().splitlines()
-    return [json.loads(line) for line in lines]
+def train(processes, config, work_dir, *arguments):
+    if processes == 1:
+        finish(start(config, work_dir, *arguments))
+    else:
+        status, output = train_with_two(config, work_dir, *arguments)
+        assert status == 0, output[-4000:]
 
 
 @pytest.mark.parametrize('attention', ['SEAttention', 'DIAAttention'])
-def test_two_processes_train_and_search_as_one(
-    root, digits_config, tmp_path, attention
-):
+def test_two_processes_train_and_search_as_one(digits_config, tmp_path, attention):
     cfg = digits_config
     cfg.custom_imports.imports = ['ean_mm', 'recording']
     cfg.custom_hooks.append(dict(type='RecordMasksHook'))
@@ -47,7 +31,7 @@ def test_two_processes_train_and_search_as_one(
     cfg.dump(config)
 
     both = tmp_path / 'both'
-    launch(root, 2, config, both)
+    train(2, config, both)
     masks = [Path(both, f'masks_rank{rank}.txt').read_text() for rank in (0, 1)]
     assert masks[0] == masks[1]
     assert len(set(masks[0].split()[1::2])) > 5  # a fresh one for every iteration
@@ -60,17 +44,15 @@ def test_two_processes_train_and_search_as_one(
         'train_cfg.max_epochs=0',
         'custom_hooks.2.searcher.num_steps=8',
     ]
-    launch(root, 1, config, tmp_path / 'one', *search)
-    launch(root, 2, config, tmp_path / 'two', *search)
+    train(1, config, tmp_path / 'one', *search)
+    train(2, config, tmp_path / 'two', *search)
     assert history(tmp_path / 'one') == history(tmp_path / 'two')
     # and the two ranks searched rank 0's network, running statistics included
     assert history(both) == history(tmp_path / 'one')[:4] + history(both)[4:]
 
 
 @pytest.mark.parametrize('hooks', [[], [dict(type='TurnHook')]], ids=['', 'own loop'])
-def test_two_processes_judge_averaged_weights_as_one(
-    root, digits_config, tmp_path, hooks
-):
+def test_two_processes_judge_averaged_weights_as_one(digits_config, tmp_path, hooks):
     """Averaged statistics too, which differ between the ranks."""
     cfg = digits_config
     cfg.custom_imports.imports = ['ean_mm', 'recording']
@@ -79,8 +61,8 @@ def test_two_processes_judge_averaged_weights_as_one(
     cfg.pop('work_dir')
     config = tmp_path / 'search.py'
     cfg.dump(config)
-    launch(root, 2, config, tmp_path / 'two')
-    launch(root, 1, config, tmp_path / 'one', '--cfg-options',
+    train(2, config, tmp_path / 'two')
+    train(1, config, tmp_path / 'one', '--cfg-options',
            f'load_from={tmp_path}/two/epoch_1.pth', 'param_scheduler=None',
            'train_cfg.max_epochs=0')  # fmt: skip
     assert history(tmp_path / 'two') == history(tmp_path / 'one')

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from killing import finish, kill_and_resume, start
+from killing import (
+    assert_equal_searches,
+    dump,
+    finish,
+    kill_and_resume,
+    lines,
+    start,
+    train_with_two,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -37,16 +45,6 @@ def config(digits_config, tmp_path):
     return dump(cfg, tmp_path / 'supernet.py')
 
 
-def dump(cfg, path):
-    cfg.pop('work_dir', None)
-    cfg.dump(path)
-    return path
-
-
-def lines(path):
-    return path.read_bytes().splitlines() if path.exists() else []
-
-
 def assert_equal_weights(one, other):
     """Two work dirs have the same checkpoints, with the same weights and optimizer."""
     names = sorted(path.name for path in one.glob('*.pth'))
@@ -66,12 +64,6 @@ def assert_equal(one, other):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     else:
         assert one == other
-
-
-def assert_equal_searches(one, other):
-    for name in ('search/history.jsonl', 'mask_backbone.json'):
-        assert lines(one / name) == lines(other / name)
-        assert lines(one / name)
 
 
 def temporary_files(folder):
@@ -161,21 +153,7 @@ def test_a_kill_before_each_operation_of_a_save_loses_no_checkpoint(
         assert not temporary_files(work_dir)
 
 
-def distributed(root, config, work_dir, *arguments, restarts=0):
-    """Train with two processes of gloo; return the status and the output."""
-    environment = dict(os.environ, OMP_NUM_THREADS='1', PORT='29619',
-                       MAX_RESTARTS=str(restarts),
-                       PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
-                       PYTHONPATH=f'{root}:{root / "tests"}')  # fmt: skip
-    run = subprocess.run(
-        [root / 'tools/dist_train.sh', config, '2', '--work-dir', work_dir, *arguments],
-        capture_output=True, text=True, timeout=500, env=environment)  # fmt: skip
-    return run.returncode, run.stdout + run.stderr
-
-
-def test_one_of_two_processes_killed_in_training_and_search(
-    root, digits_config, tmp_path
-):
+def test_one_of_two_processes_killed_in_training_and_search(digits_config, tmp_path):
     """By itself with MAX_RESTARTS, and with --resume without."""
     cfg = digits_config
     cfg.custom_imports.imports = ['ean_mm', 'recording']
@@ -186,11 +164,11 @@ def test_one_of_two_processes_killed_in_training_and_search(
     (tmp_path / 'killed').mkdir()
     config = dump(cfg, tmp_path / 'killed/supernet.py')
     through = tmp_path / 'through'
-    status, output = distributed(root, undisturbed, through)
+    status, output = train_with_two(undisturbed, through)
     assert status == 0, output[-3000:]
 
     restarted = tmp_path / 'restarted'
-    status, output = distributed(root, config, restarted, restarts=2)
+    status, output = train_with_two(config, restarted, restarts=2)
     assert status == 0, output[-3000:]
     assert_equal_weights(through, restarted)
     assert_equal_searches(through, restarted)
@@ -199,11 +177,11 @@ def test_one_of_two_processes_killed_in_training_and_search(
         death.unlink()
     resumed, arguments = tmp_path / 'resumed', []
     for _ in range(2):
-        status, output = distributed(root, config, resumed, *arguments)
+        status, output = train_with_two(config, resumed, *arguments)
         assert status != 0
         arguments = ['--resume']
     assert len(list(tmp_path.glob('died_*'))) == 2
-    status, output = distributed(root, config, resumed, '--resume')
+    status, output = train_with_two(config, resumed, '--resume')
     assert status == 0, output[-3000:]
     assert_equal_weights(through, resumed)
     assert_equal_searches(through, resumed)

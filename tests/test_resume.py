@@ -1,81 +1,18 @@
-"""Searches that are killed, torn or mixed up, in processes of their own."""
+"""Searches that go on after files of theirs were torn, damaged or mixed up."""
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 
 from ean_mm import EANError
 from ean_mm.search import SearchStorage
-
-STEPS = 40
 
 
 def lines(work_dir):
     path = Path(work_dir, 'search/history.jsonl')
     return path.read_bytes().splitlines() if path.exists() else []
-
-
-def start(root, config, work_dir, *arguments):
-    return subprocess.Popen(
-        [sys.executable, root / 'tools/train.py', config, '--work-dir', work_dir,
-         *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'})  # fmt: skip
-
-
-def finish(process):
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output[-3000:]
-    return output
-
-
-@pytest.fixture
-def search_config(search_only_config, tmp_path):
-    """A config file that searches, a moment a mask."""
-    search_only_config.custom_hooks[2].searcher.num_steps = STEPS
-    path = tmp_path / 'search.py'
-    search_only_config.dump(path)
-    return path
-
-
-def kill_and_resume(root, config, work_dir, moments):
-    """Run to the end, killed at each of the moments (step, seconds after it)."""
-    arguments = []
-    for step, delay in moments:
-        process = start(root, config, work_dir, *arguments)
-        deadline = time.time() + 120
-        while len(lines(work_dir)) < step and process.poll() is None:
-            assert time.time() < deadline
-            time.sleep(0.005)
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        arguments = ['--resume']
-    return finish(start(root, config, work_dir, *arguments))
-
-
-@pytest.mark.slow
-def test_a_killed_search_resumes_to_the_same_history_and_mask(
-    root, search_config, tmp_path
-):
-    finish(start(root, search_config, tmp_path / 'through'))
-    rng = random.Random()
-    moments = [(rng.randint(1, STEPS - 5), rng.random() * 0.05)]
-    kill_and_resume(root, search_config, tmp_path / 'killed', moments)
-    assert len(lines(tmp_path / 'killed')) == STEPS + 1
-    assert lines(tmp_path / 'killed') == lines(tmp_path / 'through'), moments
-    masks = [(tmp_path / name / 'mask_backbone.json').read_text()
-             for name in ('through', 'killed')]  # fmt: skip
-    assert masks[0] == masks[1]
 
 
 def search_once(build_runner, config):
@@ -85,9 +22,9 @@ def search_once(build_runner, config):
 
 
 @pytest.fixture
-def finished(search_config, build_runner, tmp_path):
+def finished(search_only_config, build_runner, tmp_path):
     """The config and work dir of a search that has ended."""
-    config = Config.fromfile(search_config)
+    config = search_only_config
     config.work_dir = str(tmp_path / 'done')
     config.custom_hooks[2].searcher.num_steps = 3
     search_once(build_runner, config)

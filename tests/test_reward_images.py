@@ -1,15 +1,14 @@
 """The images that masks are rewarded on, and what is calibrated on others."""
 
 import copy
-import json
 import logging
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import BaseDataset, RepeatDataset
 from mmengine.registry import DATASETS
+from searches import history
 from torch.utils.data import TensorDataset
 
 from ean_mm import EANError, HeldOutSplit
@@ -17,11 +16,6 @@ from ean_mm.datasets import DigitsDataset
 from ean_mm.search import BNCalibration
 from ean_mm.search.evaluation.calibration import draw_batches
 from ean_mm.search.evaluation.reward_set import refuse_overlap
-
-
-def history(work_dir):
-    lines = Path(work_dir, 'search/history.jsonl').read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def test_an_empty_reward_set_is_refused(digits_config, build_runner, monkeypatch):

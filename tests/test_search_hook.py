@@ -8,6 +8,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS, MODELS
+from searches import history
 from torch import nn
 
 from ean_mm import EANError, Mask, SEAttention
@@ -48,11 +49,6 @@ class MaskedNeck(nn.Module):
 
     def forward(self, inputs):
         return tuple(self.gap(x).flatten(1) * (1 + sum(self.mask.bits)) for x in inputs)
-
-
-def history(work_dir):
-    lines = Path(work_dir, 'search/history.jsonl').read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def test_search_writes_the_mask_and_sets_the_model_to_it(digits_config, build_runner):

@@ -1,13 +1,11 @@
 """A mask is judged as ``runner.val_loop.run()`` judges it, whatever hooks prepare."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, METRICS
+from searches import judged_masks
 
 from ean_mm import EANError
 from ean_mm.search.loop import MaskSearch
@@ -69,11 +67,9 @@ class DimmingHook(Hook):
 
 def judged(cfg):
     """The masks that a search has judged, with their metrics."""
-    lines = Path(cfg.work_dir, 'search/history.jsonl').read_text().splitlines()
     return [
         (tuple(entry['mask'].items()), entry['metric'])
-        for line in lines
-        for entry in json.loads(line)['masks']
+        for entry in judged_masks(cfg.work_dir)
     ]
 
 

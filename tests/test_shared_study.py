@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from test_search_hook import history
+from searches import history
 
 from ean_mm import EANError
 from ean_mm.search import OptunaSearcher

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from trained import SEEN, bits, history, search, searched_by_training
+from searches import history
+from trained import SEEN, bits, search, searched_by_training
 
 from ean_mm import Mask
 from ean_mm.search import Request
@@ -23,6 +24,7 @@ def config(digits_config):
 def test_the_schedule_is_that_of_the_config_at_the_budget(config, build_runner):
     config.custom_hooks.append(dict(type='WatchTrainingHook'))
     search(build_runner, config)
+    assert len(SEEN) == 4
     for seen in SEEN.values():
         rates = [rate for _, rate, _ in seen]
         assert rates == pytest.approx([0.05] * 3 + [0.005] * 3 + [0.0005] * 3)

@@ -1,12 +1,10 @@
 """The search on a detector and on a segmentor, through ``tools/train.py``."""
 
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from searches import history
 
 from ean_mm import Mask
 
@@ -27,19 +25,15 @@ backbone = dict(
 
 
 @pytest.fixture
-def run(root, tmp_path, monkeypatch):
+def run(tool, tmp_path):
     """Run a config written from its text; return the search's records."""
 
     def train(text):
-        monkeypatch.chdir(tmp_path)
-        Path('search.py').write_text(text)
-        arguments = ['train.py', 'search.py', '--data-root', str(tmp_path)]
-        monkeypatch.setattr(sys, 'argv', arguments)
-        runpy.run_path(str(root / 'tools/train.py'), run_name='__main__')
+        (tmp_path / 'search.py').write_text(text)
+        assert tool('train.py', 'search.py', '--data-root', tmp_path)[0] == 0
         mask = Mask.from_file('work_dirs/search/mask_backbone.json')
         assert mask.stage_blocks == (2, 2, 2, 2)
-        history = Path('work_dirs/search/search/history.jsonl').read_text()
-        return [json.loads(line) for line in history.splitlines()]
+        return history('work_dirs/search')
 
     return train
 

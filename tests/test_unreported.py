@@ -1,15 +1,14 @@
 """Masks of which an evaluator says nothing, as where nothing is detected."""
 
-import json
 import math
-from pathlib import Path
 
 import pytest
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, METRICS
 from mmengine.runner import Runner
-from test_teachers import soft_teacher  # noqa: F401  (a fixture)
+from searches import history
+from semi_supervised import soft_teacher_config
 
 from ean_mm import EANError
 from ean_mm.search import Reward
@@ -55,11 +54,9 @@ def config(digits_config):
 
 
 def judged(cfg):
-    text = Path(cfg.work_dir, 'search/history.jsonl').read_text()
-    records = map(json.loads, text.splitlines())
     return [
         (pytest.approx(entry['metric']), entry.get('unreported', False))
-        for record in records
+        for record in history(cfg.work_dir)
         if not record.get('policy_mode')
         for entry in record['masks']
     ]
@@ -110,14 +107,12 @@ def test_a_resumed_search_knows_the_metric(config, build_runner, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_detector_that_detects_nothing_is_searched_to_the_end(
-    soft_teacher,  # noqa: F811
-    capsys,
-):
+def test_a_detector_that_detects_nothing_is_searched_to_the_end(tmp_path, capsys):
     """mmdet's CocoMetric then reports nothing, of no mask at all."""
-    soft_teacher.model.detector.test_cfg.rcnn.score_thr = 1.1
-    Runner.from_cfg(soft_teacher).train()
-    entries = judged(soft_teacher)
+    cfg = soft_teacher_config(tmp_path)
+    cfg.model.detector.test_cfg.rcnn.score_thr = 1.1
+    Runner.from_cfg(cfg).train()
+    entries = judged(cfg)
     assert entries == [(0, True), (0, True)]
     assert '2 of 2 masks have no teacher/coco/bbox_mAP' in capsys.readouterr().out
 

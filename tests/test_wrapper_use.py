@@ -1,9 +1,7 @@
 """Backbones of other packages with shared attention are searched and deployed."""
 
 import copy
-import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +9,7 @@ from mmcv.cnn.utils import fuse_conv_bn
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from networks import randomize
+from searches import judged_masks
 from torch import nn
 from wrapped import BACKBONES, IMAGES, assert_close, wrap
 
@@ -100,8 +99,7 @@ def test_it_takes_part_in_the_search(name, wrapped_digits, build_runner):
     assert found.stage_blocks == (3, 4)
     assert found.info['network'] == name.split('.')[1] + '-50'
     assert runner.model.backbone.mask == found
-    history = Path(cfg.work_dir, 'search/history.jsonl').read_text().splitlines()
-    best = max(e['reward'] for line in history for e in json.loads(line)['masks'])
+    best = max(entry['reward'] for entry in judged_masks(cfg.work_dir))
     assert found.info['reward'] == pytest.approx(best, abs=1e-4)
     checkpoint = torch.load(f'{cfg.work_dir}/epoch_1.pth', weights_only=True)
     assert checkpoint['meta']['ean_mm']['masks'].keys() == {'backbone'}

@@ -1,8 +1,6 @@
 """Searches that train their masks."""
 
 import copy
-import json
-from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -50,11 +48,6 @@ def search(build_runner, cfg):
     runner = build_runner(cfg)
     runner.train()
     return runner
-
-
-def history(work_dir):
-    lines = Path(work_dir, 'search/history.jsonl').read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def bits(text):

@@ -11,7 +11,6 @@ from pathlib import Path
 import killing
 import numpy as np
 import pytest
-import torch
 from mmengine.runner import Runner
 
 from ean_mm import EANError
@@ -226,18 +225,15 @@ def test_the_measured_accuracy_is_that_of_mmengines_validation(
 
 
 def work(arguments, folder):
-    """Run the tool in a process of its own."""
+    """Run the tool, in a process of its own."""
     os.chdir(folder)
-    torch.set_num_threads(1)
     sys.argv = arguments
     runpy.run_path(str(ROOT / 'tools' / arguments[0]), run_name='__main__')
 
 
 def test_processes_share_the_work_and_do_what_a_killed_one_has_left(tmp_path):
     path = tmp_path / CSV
-    processes = [
-        killing._context.Process(target=work, args=(TINY, tmp_path)) for _ in range(3)
-    ]
+    processes = [killing.process(work, TINY, tmp_path) for _ in range(3)]
     processes[0].start()
     while not path.exists():  # it has done a row, and is training the second mask
         assert processes[0].is_alive()
