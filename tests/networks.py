@@ -5,13 +5,6 @@ from torch import nn
 from ean_mm import EANResNet
 
 
-class NormAttention(nn.BatchNorm2d):
-    """A user's attention that is a norm layer, which a synchronised one replaces."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-
-
 def randomize(model):
     """Give norm layers statistics, as training would, and set the model to eval.
 

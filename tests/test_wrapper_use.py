@@ -135,9 +135,18 @@ def test_every_cost_of_its_attention_can_be_measured(name, kind):
                            backbone=dict(type=name, **BACKBONES[name]))))  # fmt: skip
     space = SearchSpace(model)
     table = measure_cost(kind, model, space, dict(inputs=IMAGES))
-    bits = [1] * space.num_bits
-    assert table.percent(bits) >= table.percent([1] + [0] * (space.num_bits - 1)) >= 0
-    assert kind == 'latency' or table.percent(bits) > 0
+    counted = [bit for places, _ in table.entries for bit in places]
+    assert sorted(counted) == list(range(space.num_bits))
+    assert table.percent([0] * space.num_bits) == 0
+    if kind == 'flops':
+        assert all(cost > 0 for _, cost in table.entries)
+    if kind == 'parameters':
+        own, all_of_them = (
+            sum(p.numel() for p in module.parameters())
+            for module in (model.backbone.attentions, model)
+        )
+        everywhere = table.percent([1] * space.num_bits)
+        assert everywhere == pytest.approx(100 * own / (all_of_them - own))
 
 
 @pytest.mark.slow
