@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ean_mm.effects import StoredEffects
+from ean_mm.effects import Effects
 from ean_mm.effects.words import unit
 from ean_mm.visualization.style import INK, PLAIN, PLUGGED, UNKNOWN, tidy
 
@@ -25,7 +25,7 @@ BLOCKS_WITH_NUMBERS = 40
 BLOCKS_AS_VECTORS = 400
 
 
-def draw_effects(effects: StoredEffects) -> Figure:
+def draw_effects(effects: Effects) -> Figure:
     """Draw a dot with its 95 % interval for each block, in the network's order.
 
     Stages are shaded in turn, and below the zero line's panel a strip of squares shows
@@ -78,7 +78,7 @@ def draw_effects(effects: StoredEffects) -> Figure:
     return figure
 
 
-def _mark_stages(ax: Axes, effects: StoredEffects, width: float) -> None:
+def _mark_stages(ax: Axes, effects: Effects, width: float) -> None:
     """Shade every other stage and name them; name modules if there are several.
 
     Args:
@@ -118,7 +118,7 @@ def _mark_stages(ax: Axes, effects: StoredEffects, width: float) -> None:
             ax.axvline(first - 0.5, color=INK, lw=1.2)
 
 
-def _mark_mask(ax: Axes, effects: StoredEffects, y: float, size: float) -> None:
+def _mark_mask(ax: Axes, effects: Effects, y: float, size: float) -> None:
     """Draw the recommended mask as a strip of squares, red where plugged in."""
     plugged = np.array([bit is True for bit in effects.plugged()])
     if not effects.masks:
@@ -139,7 +139,7 @@ def _mark_mask(ax: Axes, effects: StoredEffects, y: float, size: float) -> None:
         )
 
 
-def _legend(figure: Figure, effects: StoredEffects, verdicts: Set[int]) -> None:
+def _legend(figure: Figure, effects: Effects, verdicts: Set[int]) -> None:
     handles: List[Artist] = [
         Line2D(
             [],
