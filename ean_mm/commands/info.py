@@ -55,6 +55,9 @@ def _info(args: argparse.Namespace) -> int:
         for registry in vars(mmengine.registry).values()
         if isinstance(registry, mmengine.registry.Registry)
     }
-    rows = [(kind, ', '.join(names)) for kind, names in registered.items() if names]
-    console.print(terminal.grid(rows))
+    console.print(
+        terminal.grid(
+            (kind, ', '.join(names)) for kind, names in registered.items() if names
+        )
+    )
     return 0

@@ -114,8 +114,9 @@ class Effects:
 
     def plugged(self) -> List[Optional[bool]]:
         """Whether the recommended mask has each block's bit set; None if unknown."""
-        bits = [bool(bit) for mask in self.masks.values() for bit in mask.bits]
-        return bits or [None] * len(self.blocks)
+        if not self.recommended.mask:
+            return [None] * len(self.blocks)
+        return [bool(bit) for mask in self.masks.values() for bit in mask.bits]
 
     def verdict(self, block: BlockEffect) -> int:
         """Return 1 where attention helps, -1 where it hurts, 0 if unknown."""

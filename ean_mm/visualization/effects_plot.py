@@ -120,8 +120,8 @@ def _legend(figure: Figure, effects: Effects, verdicts: Set[int]) -> None:
     for verdict, (color, label) in VERDICTS.items():
         if verdict in verdicts:
             face = color if verdict else 'white'
-            dot = dict(marker='o', ls='-', color=color, mfc=face, label=label)
-            handles.append(Line2D([], [], **dot))
+            dot = Line2D([], [], marker='o', color=color, mfc=face, label=label)
+            handles.append(dot)
     if effects.masks:
         handles.append(Patch(color=PLUGGED, label='plugged in by the recommended mask'))
     figure.legend(handles=handles, loc='outside upper center', ncols=4, frameon=False)
