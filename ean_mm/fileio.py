@@ -74,8 +74,3 @@ class AtomicBackend(LocalBackend):
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
         with atomic_write(filepath) as file:
             file.write(obj)
-
-    def put_text(
-        self, obj: str, filepath: Union[str, Path], encoding: str = 'utf-8'
-    ) -> None:
-        self.put(obj.encode(encoding), filepath)

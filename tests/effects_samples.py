@@ -1,4 +1,10 @@
-"""Effects of blocks as a mask file holds them."""
+"""Effects of blocks as a mask file holds them, and as an ASCII terminal shows them."""
+
+import io
+
+from rich.console import Console
+
+from ean_mm.effects import print_effects, read_effects
 
 
 def entry(*verdicts, module='backbone', stages=(2, 2), **facts):
@@ -37,3 +43,12 @@ FULL = entry(
     trainings_to_halve=85,
     tells_apart=True,
 )  # fmt: skip
+
+
+def effects_lines(facts):
+    """The lines that a terminal of 80 columns shows."""
+    file = io.TextIOWrapper(io.BytesIO(), 'ascii', 'replace')
+    console = Console(file=file, width=80, color_system=None, markup=False)
+    print_effects(read_effects(facts), console)
+    file.seek(0)
+    return [line.rstrip() for line in file.read().splitlines()]

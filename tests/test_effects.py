@@ -4,16 +4,16 @@ import copy
 import json
 
 import pytest
-from effects_samples import FULL, entry
+from effects_samples import FULL, effects_lines, entry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ean_mm import EANError
-from ean_mm.effects import StoredEffects, effects_lines, words
+from ean_mm.effects import read_effects, words
 
 
 def headline(*verdicts, **facts):
-    return words.headline(StoredEffects.read(entry(*verdicts, **facts)))
+    return words.headline(read_effects(entry(*verdicts, **facts)))
 
 
 @pytest.mark.parametrize(
@@ -46,20 +46,20 @@ def test_what_does_not_tell_blocks_apart_says_so_and_nothing_else():
 
 
 def test_without_a_word_of_it_the_intervals_say_whether_blocks_are_told_apart():
-    assert StoredEffects.read(entry('+?')).tells_apart
-    assert not StoredEffects.read(entry('??')).tells_apart
+    assert read_effects(entry('+?')).tells_apart
+    assert not read_effects(entry('??')).tells_apart
 
 
 def test_effects_in_a_supernet_are_called_that():
     text = headline('+-??', budget=None, judgements=300)
     assert text.startswith('In the supernet, attention helps in')
     assert text.endswith('300 judgements cannot tell.')
-    known = StoredEffects.read(entry('+', budget=None))
+    known = read_effects(entry('+', budget=None))
     assert words.conditions(known) == (
         'Points of accuracy/top1 in the supernet, not the accuracy of a trained '
         'network.'
     )
-    known = StoredEffects.read(entry('+', budget=None, metric='mIoU'))
+    known = read_effects(entry('+', budget=None, metric='mIoU'))
     assert 'not the mIoU of a trained network' in words.conditions(known)
 
 
@@ -67,7 +67,7 @@ def test_effects_in_a_supernet_are_called_that():
     'measure, name', [('loss', '-100 x loss'), ('train_loss', '-100 x training loss')]
 )
 def test_losses_are_not_called_points_of_the_metric(measure, name):
-    known = StoredEffects.read(entry('+', measure=measure))
+    known = read_effects(entry('+', measure=measure))
     assert words.unit(known) == name
     assert 'not points of accuracy/top1' in words.conditions(known)
 
@@ -75,7 +75,7 @@ def test_losses_are_not_called_points_of_the_metric(measure, name):
 def test_no_probability_is_a_certainty():
     said = [
         words.gains(
-            StoredEffects.read(
+            read_effects(
                 entry(
                     '+?',
                     recommended=dict(
@@ -93,19 +93,19 @@ def test_no_probability_is_a_certainty():
 def test_a_mask_gains_nothing_over_itself():
     gain = dict(gain=0, low=0, high=0, probability=0)
     facts = dict(mask=dict(backbone='00-00'), over_none=gain, over_all=gain)
-    none, everywhere = words.gains(StoredEffects.read(entry('??-?', recommended=facts)))
+    none, everywhere = words.gains(read_effects(entry('??-?', recommended=facts)))
     assert none[1:] == ('0.00', 'the mask itself')
     assert everywhere[2] == 'under 1 % likely to be better'
 
 
 def test_a_model_that_explains_nothing_is_not_said_to_explain_less():
-    known = StoredEffects.read(entry('??', explained=-0.4))
+    known = read_effects(entry('??', explained=-0.4))
     assert words.certainty(known) == [
         ('explained', '0 %', 'nothing of how masks differ')
     ]
 
 
-def test_the_lines_of_a_log_are_ascii_and_have_a_row_a_block(monkeypatch):
+def test_the_lines_of_an_ascii_terminal_have_a_row_a_block(monkeypatch):
     monkeypatch.setenv('FORCE_COLOR', '1')
     lines = effects_lines(FULL)
     assert ''.join(lines).isascii() and max(map(len, lines)) <= 80
@@ -173,7 +173,7 @@ def test_what_no_search_writes_is_refused_by_one_line(change, reason):
     facts = copy.deepcopy(FULL)
     change(facts)
     with pytest.raises(EANError) as caught:
-        StoredEffects.read(facts, 'mask.json')
+        read_effects(facts, 'mask.json')
     text = str(caught.value)
     assert text.startswith('the effects in mask.json cannot be read: ')
     assert reason in text and text.isprintable() and len(text) < 200

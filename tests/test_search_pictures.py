@@ -4,7 +4,7 @@ from effects_samples import FULL
 from searched import write_history
 
 from ean_mm import Mask
-from ean_mm.effects import StoredEffects
+from ean_mm.effects import read_effects
 from ean_mm.visualization import progress_plot, training_plot
 from ean_mm.visualization.effects_plot import VERDICTS, draw_effects
 from ean_mm.visualization.mask_plot import draw_masks
@@ -101,7 +101,7 @@ def test_the_curve_of_a_shorter_training_ends_where_it_ended():
 
 
 def test_a_dot_of_the_verdicts_colour_stands_for_each_block():
-    ax = draw_effects(StoredEffects.read(FULL)).axes[0]
+    ax = draw_effects(read_effects(FULL)).axes[0]
     dots = {
         container.lines[0].get_color(): container.lines[0].get_xydata().tolist()
         for container in ax.containers
@@ -121,7 +121,7 @@ def test_a_dot_of_the_verdicts_colour_stands_for_each_block():
 
 
 def test_the_picture_of_effects_names_stages_and_marks_the_recommended_mask():
-    ax = draw_effects(StoredEffects.read(FULL)).axes[0]
+    ax = draw_effects(read_effects(FULL)).axes[0]
     assert [text.get_text() for text in ax.texts] == ['stage 1', 'stage 2']
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ['1', '2', '1', '2']
     assert ax.get_ylabel() == 'points of accuracy/top1\nthat attention brings'
@@ -134,5 +134,5 @@ def test_the_picture_of_effects_names_stages_and_marks_the_recommended_mask():
 
 
 def test_the_picture_of_effects_of_a_supernet_says_so():
-    ax = draw_effects(StoredEffects.read(dict(FULL, budget=None))).axes[0]
+    ax = draw_effects(read_effects(dict(FULL, budget=None))).axes[0]
     assert ax.get_ylabel().endswith('that attention brings in the supernet')

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from ean_mm import EANError
+from ean_mm.effects import read_effects
 from ean_mm.search import Judgement
-from ean_mm.search.surrogate import Effects, MaskKernel, MaskModel, block_effects
+from ean_mm.search.surrogate import MaskKernel, MaskModel, block_effects
 from ean_mm.search.surrogate.design import balanced_design
 from ean_mm.search.surrogate.prior import prior_draw
 
@@ -194,7 +195,7 @@ def test_effects_name_their_blocks_and_go_through_json():
     ]
     assert (effects.budget, effects.judgements) == (800, 16)
     facts = json.loads(json.dumps(effects.to_dict()))
-    assert Effects.from_dict(facts) == effects
+    assert read_effects(facts) == effects
     assert set(effects.recommended.mask) == {'backbone', 'neck'}
     summary = effects.summary()
     assert 'helps most in backbone stage 1 block 1 (+2.0' in summary

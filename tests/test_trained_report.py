@@ -10,7 +10,7 @@ import pytest
 from effects_samples import FULL
 from searched import judged, page_of, pictures, search, table, titles, write_trained
 
-from ean_mm.effects import StoredEffects
+from ean_mm.effects import read_effects
 from ean_mm.visualization import progress_plot
 from ean_mm.visualization.report import page as report_page
 from ean_mm.visualization.report import read_search, render_report
@@ -72,7 +72,7 @@ def test_the_page_says_why_it_cannot_show_effects(tmp_path, effects, reason):
 def test_what_effects_name_is_escaped(tmp_path):
     evil = '<script>alert(1)</script>"&$x'
     text = json.dumps(dict(FULL, metric='EVIL')).replace('backbone', 'EVIL')
-    effects = StoredEffects.read(json.loads(text.replace('"EVIL"', json.dumps(evil))))
+    effects = read_effects(json.loads(text.replace('"EVIL"', json.dumps(evil))))
     assert list(effects.stage_blocks) == [evil] and effects.metric == evil
     write_trained(tmp_path, [judged('10-00', 70.0)])
     read = dataclasses.replace(read_search(tmp_path), effects=effects)

@@ -12,10 +12,10 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 from torch.nn import functional as F
 
+from cam_plot import Attended, draw_cams
 from ean_mm import zoo
 from ean_mm.models.attention import attend
 from ean_mm.models.blocks import AttentionBlock
-from cam_plot import Attended, draw_cams
 from ean_mm.visualization.style import INK, PLUGGED
 
 pytest.importorskip('pytorch_grad_cam')

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from ean_mm import Mask, RichProgressHook
-from ean_mm.visualization import draw_mask, draw_search
+from ean_mm.visualization import draw_mask
 
 
 def draw(mask):
@@ -25,19 +25,6 @@ def test_a_block_is_drawn_for_every_bit_and_a_line_for_every_connection():
     assert ''.join(bits) == '1001011010011011'
 
 
-def test_a_search_of_one_step_can_be_drawn():
-    entry = dict(mask=dict(backbone='10-01'), reward=50.0)
-    record = dict(
-        step=0,
-        masks=[entry] * 3,
-        best=dict(mask=entry['mask'], reward=50.0),
-        probabilities=[0.1, 0.5, 0.9, 0.3],
-    )
-    file = io.BytesIO()
-    draw_search([record], Mask.parse('10-01', (2, 2)), 'SE').savefig(file, format='png')
-    assert file.getvalue().startswith(b'\x89PNG')
-
-
 def record(**facts):
     entry = dict(mask=dict(backbone='10-01'), reward=50.0, **facts)
     return dict(
@@ -47,18 +34,6 @@ def record(**facts):
         probabilities=[0.5] * 4,
         known_share=0.0,
     )
-
-
-@pytest.mark.parametrize(
-    'facts, title',
-    [
-        ({}, 'Rewards in the supernet,\nnot the accuracy of a trained network'),
-        (dict(budget=800), 'Rewards after 800 iterations of training'),
-    ],
-)
-def test_the_picture_of_a_search_says_what_its_rewards_are_of(facts, title):
-    figure = draw_search([record(**facts)], Mask.parse('10-01', (2, 2)), 'SE')
-    assert title in [ax.get_title() for ax in figure.axes]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ean_mm import Mask, RichProgressHook
-from ean_mm.effects import StoredEffects, print_effects
+from ean_mm.effects import Effects, print_effects, read_effects
 from ean_mm.launch import OptionAction, add_hook, explain_errors
 from ean_mm.models import count_parameters
 from ean_mm.visualization import draw_effects
@@ -88,7 +88,7 @@ class Demo:
         runner.train()
         return Mask.from_file(self.work_dir / 'search' / 'mask_backbone.json')
 
-    def draw(self, effects: StoredEffects) -> Path:
+    def draw(self, effects: Effects) -> Path:
         """Draw what attention in each block brings."""
         path = self.work_dir / 'effects.png'
         draw_effects(effects).savefig(path, dpi=120)
@@ -140,7 +140,7 @@ def main() -> None:
     demo = Demo(Path(args.work_dir), args.cfg_options)
     demo.console.print('Searching where ResNet-20 needs SE attention to read digits')
     mask = demo.search()
-    effects = StoredEffects.read(mask.info['effects'])
+    effects = read_effects(mask.info['effects'])
     picture = demo.draw(effects)
     print_effects(effects, demo.console)
     results = [

@@ -7,7 +7,7 @@ from mmengine.dist import is_main_process
 
 from ean_mm import launch
 from ean_mm.fileio import require_folder
-from ean_mm.launch.testing import (
+from testing import (
     add_test_arguments,
     collect_predictions,
     set_test_options,

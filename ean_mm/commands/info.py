@@ -6,9 +6,8 @@ from typing import Any
 
 import mmengine.registry
 import torch
-from rich.text import Text
 
-from ean_mm.commands import terminal
+from ean_mm import terminal
 from ean_mm.compat import TESTED, import_toolbox, untested
 from ean_mm.version import __version__
 
@@ -27,25 +26,18 @@ def add_parser(commands: Any) -> None:
 
 def _info(args: argparse.Namespace) -> int:
     console = terminal.console()
-    versions, table = {}, terminal.grid()
-    problems = []
+    versions, missing = {}, {}
     for name in TESTED['openmmlab']:
         try:
             versions[name] = import_toolbox(name).__version__
         except ImportError as error:
-            missing = isinstance(error, ModuleNotFoundError) and error.name == name
-            problems.append((name, 'not installed' if missing else str(error)))
-    tested = untested(versions)
-    for name, version in versions.items():
-        table.add_row(
-            name,
-            version,
-            f'not tested, but {tested[name]}' if name in tested else 'tested',
-        )
-    for name, problem in problems:
-        table.add_row(name, '-', Text(problem))
+            absent = isinstance(error, ModuleNotFoundError) and error.name == name
+            missing[name] = 'not installed' if absent else str(error)
+    others = {name: f'not tested, but {v}' for name, v in untested(versions).items()}
+    rows = [(name, v, others.get(name, 'tested')) for name, v in versions.items()]
+    rows += [(name, '-', problem) for name, problem in missing.items()]
     console.print(f'EAN-MM {__version__}, Python {platform.python_version()}')
-    console.print(table)
+    console.print(terminal.grid(rows))
     if torch.cuda.is_available():
         console.print(
             f'GPU: {torch.cuda.device_count()} x {torch.cuda.get_device_name()}, '
@@ -54,15 +46,18 @@ def _info(args: argparse.Namespace) -> int:
     else:
         console.print('GPU: none')
     console.print('registered:')
-    table = terminal.grid()
-    for registry in vars(mmengine.registry).values():
-        if isinstance(registry, mmengine.registry.Registry):
-            ours = [
-                name
-                for name, module in registry.module_dict.items()
-                if module.__module__.startswith('ean_mm.')
-            ]
-            if ours:
-                table.add_row(registry.name, ', '.join(sorted(ours)))
-    console.print(table)
+    registered = {
+        registry.name: sorted(
+            name
+            for name, module in registry.module_dict.items()
+            if module.__module__.startswith('ean_mm.')
+        )
+        for registry in vars(mmengine.registry).values()
+        if isinstance(registry, mmengine.registry.Registry)
+    }
+    console.print(
+        terminal.grid(
+            (kind, ', '.join(names)) for kind, names in registered.items() if names
+        )
+    )
     return 0

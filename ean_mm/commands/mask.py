@@ -2,13 +2,13 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 from rich.console import Console
 from rich.text import Text
 
-from ean_mm.commands import terminal
-from ean_mm.effects import StoredEffects, print_effects
+from ean_mm import terminal
+from ean_mm.effects import Effects, print_effects, read_effects
 from ean_mm.errors import EANError, one_line, printable
 from ean_mm.mask import Mask
 
@@ -95,19 +95,18 @@ def _show(args: argparse.Namespace) -> int:
         f'{mask.num_connections} of {len(mask.bits)} blocks plugged in, '
         f'sparsity {mask.sparsity:.2f}'
     )
-    table = terminal.grid()
-    for number, stage in enumerate(mask.stages, 1):
-        table.add_row(
-            f'stage {number}', _draw(stage, console), f'{sum(stage)} of {len(stage)}'
+    console.print(
+        terminal.grid(
+            (f'stage {number}', _draw(stage, console), f'{sum(stage)} of {len(stage)}')
+            for number, stage in enumerate(mask.stages, 1)
         )
-    console.print(table)
+    )
     if mask.info:
         console.print(f'from {printable(args.mask)}', soft_wrap=True)
-        table = terminal.grid()
-        for key, value in mask.info.items():
-            if key != 'effects':
-                table.add_row(printable(key), printable(_compact(value)))
-        console.print(table)
+        notes = [pair for pair in mask.info.items() if pair[0] != 'effects']
+        console.print(
+            terminal.grid((printable(k), printable(_compact(v))) for k, v in notes)
+        )
     if 'effects' in mask.info:
         console.print()
         try:
@@ -127,7 +126,7 @@ def _effects(args: argparse.Namespace) -> int:
                 f'{one_line(args.path)} holds no mask_NAME.json; give the work dir of '
                 'a search that has ended, or a mask file'
             )
-    shown: List[StoredEffects] = []
+    shown: List[Effects] = []
     for path in paths:
         mask = Mask.from_file(path)
         if 'effects' not in mask.info:
@@ -148,9 +147,9 @@ def _effects(args: argparse.Namespace) -> int:
     return 0
 
 
-def _effects_of(mask: Mask, path: str) -> StoredEffects:
+def _effects_of(mask: Mask, path: str) -> Effects:
     """Read the effects in the file of a mask."""
-    effects = StoredEffects.read(mask.info['effects'], path)
+    effects = read_effects(mask.info['effects'], path)
     if mask.stage_blocks not in effects.stage_blocks.values():
         raise EANError(
             f'the effects in {one_line(path)} are of a network with other blocks than '
@@ -174,26 +173,20 @@ def _diff(args: argparse.Namespace) -> int:
         sizes = ['-'.join(map(str, mask.stage_blocks)) for mask in (a, b)]
         console.print(f'of different networks: stages of {sizes[0]} and {sizes[1]}')
         return 1
-    table = terminal.grid()
-    table.add_row('', 'A', 'B', '')
+    rows: List[Any] = [('', 'A', 'B', '')]
     for number, (old, new) in enumerate(zip(a.stages, b.stages), 1):
-        only = [
-            f'block{"s" if len(blocks) > 1 else ""} '
-            f'{", ".join(map(str, blocks))} only in {letter}'
-            for letter, blocks in (
-                ('A', [i for i, bits in enumerate(zip(old, new), 1) if bits == (1, 0)]),
-                ('B', [i for i, bits in enumerate(zip(old, new), 1) if bits == (0, 1)]),
-            )
-            if blocks
-        ]
-        table.add_row(
-            f'stage {number}',
-            _draw(old, console),
-            _draw(new, console),
-            '; '.join(only) or 'equal',
-        )
-    console.print(table)
+        only = filter(None, (_only_in('A', old, new), _only_in('B', new, old)))
+        drawn = _draw(old, console), _draw(new, console)
+        rows.append((f'stage {number}', *drawn, '; '.join(only) or 'equal'))
+    console.print(terminal.grid(rows))
     return 1
+
+
+def _only_in(letter: str, stage: Sequence[int], other: Sequence[int]) -> str:
+    """Name the blocks that one of two masks plugs in and the other does not."""
+    blocks = [str(i) for i, bits in enumerate(zip(stage, other), 1) if bits == (1, 0)]
+    plural = 's' * (len(blocks) > 1)
+    return f'block{plural} {", ".join(blocks)} only in {letter}' if blocks else ''
 
 
 def _read(text: str, stages: Optional[str]) -> Mask:

@@ -1,6 +1,5 @@
 """Hold images out of a training set, to reward masks on."""
 
-import copy
 from typing import Any, Dict, List, Optional, Sequence, Set
 
 import numpy as np
@@ -78,12 +77,10 @@ class HeldOutSplit(DatasetStandIn):
             chosen = np.setdiff1d(np.arange(len(self.dataset)), chosen)
         self.held_out = held_out
         self._source = _without_pipelines(dataset)
-        self.indices: List[int] = sorted(chosen.tolist())
-        _keep(self.dataset, self.indices)
+        self.indices = list(range(len(self.dataset)))
+        self.get_subset_(sorted(chosen.tolist()))
         if held_out and hasattr(self.dataset, 'max_refetch'):
             self.dataset.max_refetch = 0  # it would replace images without a word
-        # shared with the workers of a data loader
-        self._unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
     def is_apart_from(self, other: Any) -> bool:
         """Whether another split is of the same data set and has none of its images."""
@@ -97,13 +94,8 @@ class HeldOutSplit(DatasetStandIn):
         """Keep some of the images, so that a split can be split again."""
         self.indices = [self.indices[index] for index in indices]
         _keep(self.dataset, list(indices))
+        # shared with the workers of a data loader
         self._unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
-
-    def get_subset(self, indices: Sequence[int]) -> 'HeldOutSplit':
-        """Return a split that has some of the images."""
-        subset = copy.deepcopy(self)
-        subset.get_subset_(indices)
-        return subset
 
     @property
     def unreadable(self) -> List[str]:

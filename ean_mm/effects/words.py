@@ -3,14 +3,14 @@
 from itertools import groupby
 from typing import List, Optional, Sequence, Tuple
 
-from ean_mm.effects.stored import Place, StoredEffects
+from ean_mm.effects.effects import Effects, Place
 
 LONGEST_LIST = 8
 """blocks, or blocks in a row, that a sentence names; more are only counted"""
 EXPLAINED = ((0.8, 'nearly all'), (0.5, 'most'), (0.2, 'a part'), (0.05, 'little'))
 
 
-def headline(effects: StoredEffects) -> str:
+def headline(effects: Effects) -> str:
     """Say where attention helps and where it hurts."""
     judged = _judgements(effects)
     supernet = effects.budget is None
@@ -40,7 +40,7 @@ def headline(effects: StoredEffects) -> str:
     return _sentence(('in the supernet, ' if supernet else '') + '; '.join(parts))
 
 
-def unit(effects: StoredEffects) -> str:
+def unit(effects: Effects) -> str:
     """Name what effects are counted in."""
     return {
         'metric': f'points of {effects.metric}',
@@ -49,7 +49,7 @@ def unit(effects: StoredEffects) -> str:
     }[effects.measure]
 
 
-def conditions(effects: StoredEffects) -> str:
+def conditions(effects: Effects) -> str:
     """Say what the numbers are and of what networks."""
     what = {
         'metric': f'Points of {effects.metric}',
@@ -78,7 +78,7 @@ def judged_how(budgets: Sequence[Optional[int]], metric: str) -> str:
     return f'in the supernet, not the {what} of a trained network'
 
 
-def gains(effects: StoredEffects) -> List[Tuple[str, str, str]]:
+def gains(effects: Effects) -> List[Tuple[str, str, str]]:
     """Say what the recommended mask gains.
 
     Returns:
@@ -87,8 +87,8 @@ def gains(effects: StoredEffects) -> List[Tuple[str, str, str]]:
     """
     rows = []
     for label, known, bit in (
-        ('over no attention', effects.over_none, 0),
-        ('over full attention', effects.over_all, 1),
+        ('over no attention', effects.recommended.over_none, 0),
+        ('over full attention', effects.recommended.over_all, 1),
     ):
         bits = {bit for mask in effects.masks.values() for bit in mask.bits}
         if known is not None and bits == {bit}:
@@ -104,14 +104,14 @@ def estimate(points: float, low: float, high: float) -> str:
     return f'{points:+.2f} ({low:+.2f} to {high:+.2f})'
 
 
-def certainty(effects: StoredEffects) -> List[Tuple[str, str, str]]:
+def certainty(effects: Effects) -> List[Tuple[str, str, str]]:
     """Say how sure all of it is: what, the number, and what it means."""
     rows = []
     share, noise, more = effects.explained, effects.noise, effects.trainings_to_halve
     if share is not None:
         much = next((word for least, word in EXPLAINED if share >= least), 'nothing')
-        percent = f'{max(round(100 * share), 0)} %'
-        rows.append(('explained', percent, f'{much} of how masks differ'))
+        explained = f'{max(round(100 * share), 0)} %'
+        rows.append(('explained', explained, f'{much} of how masks differ'))
     if noise is not None:
         each = _noun(effects, 1)
         rows.append(('noise', f'{noise:.2f}', f"one {each}'s standard deviation"))
@@ -124,30 +124,23 @@ def certainty(effects: StoredEffects) -> List[Tuple[str, str, str]]:
 PAIRS = 'Strongest pairs: what both bring beyond the sum of what each brings'
 
 
-def pairs(effects: StoredEffects) -> List[Tuple[str, str]]:
+def pairs(effects: Effects) -> List[Tuple[str, str]]:
     """Name the strongest pairs of blocks, and what they bring together."""
     return [
         (
-            ' and '.join(_place(where, effects) for where in pair.places),
+            ' and '.join(map(effects.name_of, pair.blocks)),
             estimate(pair.effect, pair.low, pair.high),
         )
         for pair in effects.pairs
     ]
 
 
-def _place(where: Place, effects: StoredEffects) -> str:
-    """Name a block, with its module if there are several."""
-    module, stage, block = where
-    prefix = f'{module} ' if len(effects.stage_blocks) > 1 else ''
-    return f'{prefix}stage {stage} block {block}'
-
-
 def _probability(value: Optional[float]) -> str:
     """Say how probable a gain is; never as a certainty."""
     if value is None:
         return ''
-    percent = round(100 * value)
-    text = {0: 'under 1', 100: 'over 99'}.get(percent, str(percent))
+    chances = round(100 * value)
+    text = {0: 'under 1', 100: 'over 99'}.get(chances, str(chances))
     return f'{text} % likely to be better'
 
 
@@ -155,18 +148,18 @@ def _sentence(text: str) -> str:
     return f'{text[0].upper()}{text[1:]}.'
 
 
-def _noun(effects: StoredEffects, number: Optional[int]) -> str:
+def _noun(effects: Effects, number: Optional[int]) -> str:
     noun = 'judgement' if effects.budget is None else 'training'
     return noun if number == 1 else f'{noun}s'
 
 
-def _judgements(effects: StoredEffects) -> str:
+def _judgements(effects: Effects) -> str:
     number = effects.judgements
     count = 'the' if number is None else f'{number:,}'
     return f'{count} {_noun(effects, number)}'
 
 
-def _named(places: Sequence[Place], effects: StoredEffects) -> str:
+def _named(places: Sequence[Place], effects: Effects) -> str:
     """Name blocks: ``'blocks 1 and 2 of stage 1 and all of stage 3'``."""
     sizes = effects.stage_blocks
     groups, length = [], 0
@@ -188,7 +181,7 @@ def _named(places: Sequence[Place], effects: StoredEffects) -> str:
         most = max(of_these, key=lambda block: abs(block.effect)).place
         return (
             f'{len(places)} of the {len(effects.blocks)} blocks, most in '
-            f'{_place(most, effects)}'
+            f'{effects.name_of(most)}'
         )
     return _joined(groups)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ean_mm.errors import EANError, one_line
 from ean_mm.models.blocks import AttentionBlock, EANBasicBlock, EANBottleneck, EANStage
+from ean_mm.models.masked import init_configs
 from ean_mm.models.masked_backbone import MaskedBackbone
 
 DEEP_STEM = re.compile(r'(open-mmlab|mmcls)://resnet\d+_(v1[cd])')
@@ -140,8 +141,7 @@ class EANResNet(MaskedBackbone, ResNet):
 
     def _require_its_stem(self, kwargs: Dict[str, Any]) -> None:
         """Refuse weights that are known by their name to be of a deep stem."""
-        many = isinstance(kwargs.get('init_cfg'), (list, tuple))
-        for init in kwargs['init_cfg'] if many else [kwargs.get('init_cfg') or {}]:
+        for init in init_configs(kwargs.get('init_cfg')):
             named = DEEP_STEM.fullmatch(str(init.get('checkpoint')))
             if named and not kwargs.get('deep_stem'):
                 raise EANError(

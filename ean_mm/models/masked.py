@@ -54,6 +54,13 @@ def count_parameters(model: nn.Module) -> int:
     return count
 
 
+def init_configs(init_cfg: Any) -> List[Dict[str, Any]]:
+    """Return the initialisations in an ``init_cfg``: one, several or none."""
+    if isinstance(init_cfg, (list, tuple)):
+        return list(init_cfg)
+    return [init_cfg] if init_cfg else []
+
+
 class MaskedModule(BaseModule):
     """Mixin for an mmengine ``BaseModule`` with attention and a mask of its places.
 
@@ -117,14 +124,12 @@ class MaskedModule(BaseModule):
         self.expect_missing_attention()
         start = self._start
         super().init_weights()
-        if not self._is_pretrained():  # otherwise the checkpoint may have its weights
+        kinds = [init.get('type') for init in init_configs(self.init_cfg)]
+        if not {'Pretrained', PretrainedInit} & set(
+            kinds
+        ):  # which may have its weights
             self.attentions.load_state_dict(start)
         self._start = None
-
-    def _is_pretrained(self) -> bool:
-        many = isinstance(self.init_cfg, (list, tuple))
-        inits = self.init_cfg if many else [self.init_cfg or {}]
-        return any(init.get('type') in ('Pretrained', PretrainedInit) for init in inits)
 
     def expect_missing_attention(self) -> None:
         """Let the checkpoint that is loaded next lack the attention's weights.

@@ -3,11 +3,5 @@
 from ean_mm.visualization.effects_plot import draw_effects
 from ean_mm.visualization.mask_plot import draw_mask
 from ean_mm.visualization.picture import require_picture
-from ean_mm.visualization.search_plot import draw_search
 
-__all__ = [
-    'draw_effects',
-    'draw_mask',
-    'draw_search',
-    'require_picture',
-]
+__all__ = ['draw_effects', 'draw_mask', 'require_picture']

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ean_mm.effects import StoredEffects
+from ean_mm.effects import Effects
 from ean_mm.effects.words import unit
 from ean_mm.visualization.style import INK, PLAIN, PLUGGED, UNKNOWN, tidy
 
@@ -25,7 +25,7 @@ BLOCKS_WITH_NUMBERS = 40
 BLOCKS_AS_VECTORS = 400
 
 
-def draw_effects(effects: StoredEffects) -> Figure:
+def draw_effects(effects: Effects) -> Figure:
     """Draw a dot with its 95 % interval for each block, in the network's order.
 
     Stages are shaded in turn, and below the zero line's panel a strip of squares shows
@@ -78,7 +78,7 @@ def draw_effects(effects: StoredEffects) -> Figure:
     return figure
 
 
-def _mark_stages(ax: Axes, effects: StoredEffects, width: float) -> None:
+def _mark_stages(ax: Axes, effects: Effects, width: float) -> None:
     """Shade every other stage and name them; name modules if there are several.
 
     Args:
@@ -86,79 +86,48 @@ def _mark_stages(ax: Axes, effects: StoredEffects, width: float) -> None:
         effects: The blocks.
         width: Inches that a block has.
     """
+    text: Any = dict(
+        transform=ax.get_xaxis_transform(), ha='center', fontsize=10, color=INK
+    )
     stages = _spans([block.place[:2] for block in effects.blocks])
     for index, ((_, stage), first, last) in enumerate(stages):
         if index % 2 == 0:
             ax.axvspan(first - 0.5, last + 0.5, color=SHADE, zorder=0)
         narrow = (last + 1 - first) * width < 0.6
-        ax.text(
-            (first + last) / 2,
-            0.975,
-            f'{stage}' if narrow else f'stage {stage}',
-            transform=ax.get_xaxis_transform(),
-            ha='center',
-            va='top',
-            fontsize=10,
-            color=INK,
-        )
-    modules = _spans([(block.place[0],) for block in effects.blocks])
-    for (module,), first, last in modules if len(modules) > 1 else []:
-        ax.text(
-            (first + last) / 2,
-            1.01,
-            module,
-            transform=ax.get_xaxis_transform(),
-            ha='center',
-            va='bottom',
-            fontsize=10,
-            fontweight='bold',
-            color=INK,
-        )
+        name = f'{stage}' if narrow else f'stage {stage}'
+        ax.text((first + last) / 2, 0.975, name, va='top', **text)
+    modules = _spans([block.module for block in effects.blocks])
+    for module, first, last in modules if len(modules) > 1 else []:
+        centre = (first + last) / 2
+        ax.text(centre, 1.01, module, va='bottom', fontweight='bold', **text)
         if first:
             ax.axvline(first - 0.5, color=INK, lw=1.2)
 
 
-def _mark_mask(ax: Axes, effects: StoredEffects, y: float, size: float) -> None:
+def _mark_mask(ax: Axes, effects: Effects, y: float, size: float) -> None:
     """Draw the recommended mask as a strip of squares, red where plugged in."""
-    plugged = np.array([bit is True for bit in effects.plugged()])
     if not effects.masks:
         return
-    for chosen, face, edge in (
-        (plugged, PLUGGED, PLUGGED),
-        (~plugged, 'white', PLAIN),
-    ):
+    plugged = np.array(effects.plugged())
+    for chosen, face, edge in ((plugged, PLUGGED, PLUGGED), (~plugged, 'white', PLAIN)):
         (blocks,) = np.nonzero(chosen)
-        ax.plot(
-            blocks,
-            np.full(len(blocks), y),
-            's',
-            ms=1.4 * size,
-            color=face,
-            mec=edge,
-            zorder=3,
-        )
+        heights = np.full(len(blocks), y)
+        ax.plot(blocks, heights, 's', ms=1.4 * size, color=face, mec=edge, zorder=3)
 
 
-def _legend(figure: Figure, effects: StoredEffects, verdicts: Set[int]) -> None:
-    handles: List[Artist] = [
-        Line2D(
-            [],
-            [],
-            marker='o',
-            ls='-',
-            color=color,
-            mfc=color if verdict else 'white',
-            label=label,
-        )
-        for verdict, (color, label) in VERDICTS.items()
-        if verdict in verdicts
-    ]
+def _legend(figure: Figure, effects: Effects, verdicts: Set[int]) -> None:
+    handles: List[Artist] = []
+    for verdict, (color, label) in VERDICTS.items():
+        if verdict in verdicts:
+            face = color if verdict else 'white'
+            dot = Line2D([], [], marker='o', color=color, mfc=face, label=label)
+            handles.append(dot)
     if effects.masks:
         handles.append(Patch(color=PLUGGED, label='plugged in by the recommended mask'))
     figure.legend(handles=handles, loc='outside upper center', ncols=4, frameon=False)
 
 
-def _spans(names: Sequence[Tuple[Any, ...]]) -> List[Tuple[Tuple[Any, ...], int, int]]:
+def _spans(names: Sequence[Any]) -> List[Tuple[Any, int, int]]:
     """Return each run of equal names with its first and last index."""
     spans = []
     for name, run in groupby(enumerate(names), key=lambda pair: pair[1]):

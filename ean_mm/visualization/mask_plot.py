@@ -1,5 +1,6 @@
 """Draw a mask on its network."""
 
+from itertools import chain
 from typing import List, Mapping, Tuple
 
 from matplotlib.axes import Axes
@@ -10,6 +11,14 @@ from ean_mm.mask import Mask
 from ean_mm.visualization.style import INK, PLAIN, PLUGGED
 
 BLOCKS_PER_ROW = 20
+BLOCK_WIDTH = 0.78
+"""of the distance between blocks"""
+STAGE_GAP = 0.7
+"""that much further are the blocks of another stage"""
+
+# Colours of boxes: face, edge and text, without and with attention.
+BLOCKS = ((PLAIN, PLAIN, INK), ('white', PLUGGED, PLUGGED))
+MODULES = (('white', PLAIN, PLAIN), (PLUGGED, PLUGGED, 'white'))
 
 
 def draw_mask(
@@ -25,67 +34,28 @@ def draw_mask(
         attention: What to write in the attention modules.
         first_stage: Number of the mask's first stage in the network.
     """
-    width, gap = 0.78, 0.7
-    x = end = 0.0
+    blocks: List[float] = []  # the left edge of each
+    start = 0.0
     for number, stage in enumerate(mask.stages, first_stage):
-        left, right = x, x + len(stage) - 1 + width
-        centre = (left + right) / 2
-        plugged = any(stage)
-        module = min(1.9, right - left + gap - 0.2)  # clear of the neighbours'
-        _box(
-            ax,
-            centre - module / 2,
-            1.75,
-            module,
-            0.5,
-            PLUGGED if plugged else 'white',
-            edge=PLUGGED if plugged else PLAIN,
-        )
-        ax.text(
-            centre,
-            2.0,
-            attention,
-            ha='center',
-            va='center',
-            fontsize=8,
-            color='white' if plugged else PLAIN,
-        )
-        for index, bit in enumerate(stage):
-            middle = x + width / 2
+        lefts = [start + index for index in range(len(stage))]
+        centre = (start + lefts[-1] + BLOCK_WIDTH) / 2
+        # clear of the neighbours' modules
+        width = min(1.9, lefts[-1] + BLOCK_WIDTH - start + STAGE_GAP - 0.2)
+        colors = MODULES[any(stage)]
+        _box(ax, centre - width / 2, 1.75, width, 0.5, attention, 8, colors)
+        for left, bit in zip(lefts, stage):
+            _box(ax, left, 0, BLOCK_WIDTH, 0.8, str(bit), 9, BLOCKS[bit])
             if bit:
-                ax.plot([centre, middle], [1.75, 0.8], color=PLUGGED, lw=1.6, zorder=0)
-            _box(
-                ax,
-                x,
-                0,
-                width,
-                0.8,
-                'white' if bit else PLAIN,
-                edge=PLUGGED if bit else PLAIN,
-            )
-            ax.text(
-                middle,
-                0.4,
-                str(bit),
-                ha='center',
-                va='center',
-                fontsize=9,
-                color=PLUGGED if bit else INK,
-            )
-            if x > 0:
-                ax.plot([end, x], [0.4, 0.4], color=INK, lw=1, zorder=0)
-            end = x + width
-            x += 1.0 if index < len(stage) - 1 else 1.0 + gap
-        ax.text(
-            centre,
-            -0.3,
-            f'stage {number}',
-            ha='center',
-            va='top',
-            fontsize=9,
-            color=INK,
-        )
-    ax.set_xlim(-0.4, right + 0.4)
+                joined = [centre, left + BLOCK_WIDTH / 2]
+                ax.plot(joined, [1.75, 0.8], color=PLUGGED, lw=1.6, zorder=0)
+        name = f'stage {number}'
+        ax.text(centre, -0.3, name, ha='center', va='top', fontsize=9, color=INK)
+        blocks += lefts
+        start = lefts[-1] + 1 + STAGE_GAP
+    for left, following in zip(blocks, blocks[1:]):
+        joined = [left + BLOCK_WIDTH, following]
+        ax.plot(joined, [0.4, 0.4], color=INK, lw=1, zorder=0)
+    ax.set_xlim(-0.4, blocks[-1] + BLOCK_WIDTH + 0.4)
     ax.set_ylim(-0.9, 2.5)
     ax.axis('off')
 
@@ -122,32 +92,35 @@ def draw_masks(masks: Mapping[str, Mask], attention: Mapping[str, str]) -> Figur
 
 
 def _box(
-    ax: Axes, x: float, y: float, width: float, height: float, face: str, edge: str
+    ax: Axes,
+    left: float,
+    bottom: float,
+    width: float,
+    height: float,
+    text: str,
+    size: int,
+    colors: Tuple[str, str, str],
 ) -> None:
-    ax.add_patch(
-        FancyBboxPatch(
-            (x, y),
-            width,
-            height,
-            boxstyle='round,pad=0,rounding_size=0.12',
-            facecolor=face,
-            edgecolor=edge,
-            linewidth=1.6,
-        )
+    """Draw a box with a text in its middle."""
+    face, edge, ink = colors
+    box = FancyBboxPatch(
+        (left, bottom), width, height, boxstyle='round,pad=0,rounding_size=0.12'
     )
+    box.set(facecolor=face, edgecolor=edge, linewidth=1.6)
+    ax.add_patch(box)
+    middle = left + width / 2, bottom + height / 2
+    ax.text(*middle, text, ha='center', va='center', fontsize=size, color=ink)
 
 
 def _rows_of_stages(mask: Mask) -> List[Tuple[int, Mask]]:
-    """Break a mask between stages; yield each row's first stage and its part."""
-    rows: List[List[Tuple[int, ...]]] = []
-    for stage in mask.stages:
-        if rows and sum(map(len, rows[-1])) + len(stage) <= BLOCKS_PER_ROW:
-            rows[-1].append(stage)
+    """Break a mask between stages; return each row's first stage and its part."""
+    rows: List[Tuple[int, List[Tuple[int, ...]]]] = []
+    for number, stage in enumerate(mask.stages, 1):
+        if rows and sum(map(len, rows[-1][1])) + len(stage) <= BLOCKS_PER_ROW:
+            rows[-1][1].append(stage)
         else:
-            rows.append([stage])
-    parts, first = [], 1
-    for row in rows:
-        bits = tuple(bit for stage in row for bit in stage)
-        parts.append((first, Mask(bits, tuple(map(len, row)))))
-        first += len(row)
-    return parts
+            rows.append((number, [stage]))
+    return [
+        (first, Mask(tuple(chain(*stages)), tuple(map(len, stages))))
+        for first, stages in rows
+    ]

@@ -15,18 +15,19 @@ from typing import (
 import numpy as np
 from scipy.stats import norm
 
-from ean_mm.errors import EANError
-from ean_mm.mask import Mask
-from ean_mm.search.history import Judgement
-from ean_mm.search.space import Bits
-from ean_mm.search.surrogate.effects import (
+from ean_mm.effects.effects import (
     BlockEffect,
     Effects,
     Gain,
     PairEffect,
     Place,
     Recommendation,
+    places,
 )
+from ean_mm.errors import EANError
+from ean_mm.mask import Mask
+from ean_mm.search.history import Judgement
+from ean_mm.search.space import Bits
 from ean_mm.search.surrogate.maximize import best_mask
 from ean_mm.search.surrogate.model import MaskModel
 
@@ -82,16 +83,16 @@ def block_effects(
             starts=[each.bits for each in known],
         )
     assert recommended is not None
-    places = _places(stage_blocks)
+    where = list(places(stage_blocks))
     models = model.mixture()
-    effects, deviations = _contrasts(models, [[b] for b in range(len(places))])
+    effects, deviations = _contrasts(models, [[b] for b in range(len(where))])
     blocks = [
         BlockEffect(*place, *_interval(effect, deviation))
-        for place, effect, deviation in zip(places, effects, deviations)
+        for place, effect, deviation in zip(where, effects, deviations)
     ]
     explained = _explained(model)
     # among many blocks of no effect, some interval excludes 0 by chance
-    sure = norm.isf(0.025 / len(places))
+    sure = norm.isf(0.025 / len(where))
     apart = bool((np.abs(effects) > sure * deviations).any())
     length = model.num_bits
     return Effects(
@@ -102,7 +103,7 @@ def block_effects(
         noise=model.noise,
         explained=explained,
         blocks=blocks,
-        pairs=_strongest_pairs(models, places),
+        pairs=_strongest_pairs(models, where),
         recommended=Recommendation(
             _named_masks(recommended, stage_blocks),
             _gain(models, recommended, (0,) * length),
@@ -118,15 +119,6 @@ def _measured(judgement: Judgement, measure: str) -> float:
         return judgement.metric
     loss = getattr(judgement, measure)
     return float('nan') if loss is None else -100 * loss
-
-
-def _places(stage_blocks: Mapping[str, Sequence[int]]) -> List[Place]:
-    return [
-        (module, stage, block + 1)
-        for module, stages in stage_blocks.items()
-        for stage, num_blocks in enumerate(stages, start=1)
-        for block in range(num_blocks)
-    ]
 
 
 def _named_masks(
@@ -175,16 +167,16 @@ def _mixed(models: Sequence[MaskModel], ask: Callable[[MaskModel], Known]) -> Kn
 
 
 def _strongest_pairs(
-    models: Sequence[MaskModel], places: Sequence[Place]
+    models: Sequence[MaskModel], where: Sequence[Place]
 ) -> List[PairEffect]:
-    sets = [(a, b) for b in range(len(places)) for a in range(b)]
+    sets = [(a, b) for b in range(len(where)) for a in range(b)]
     if not sets:
         return []
     effects, deviations = _contrasts(models, sets)
     strongest = np.argsort(-np.abs(effects), kind='stable')[:NUM_PAIRS]
     return [
         PairEffect(
-            (places[sets[i][0]], places[sets[i][1]]),
+            (where[sets[i][0]], where[sets[i][1]]),
             *_interval(effects[i], deviations[i]),
         )
         for i in strongest

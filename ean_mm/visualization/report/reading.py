@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ean_mm.effects import StoredEffects
+from ean_mm.effects import Effects, read_effects
 from ean_mm.errors import EANError, one_line
 from ean_mm.mask import Mask
 from ean_mm.search import SearchStorage
@@ -47,7 +47,7 @@ class Search:
     """the searcher's settings"""
     seed: Any
     dates: Dict[str, str]
-    effects: Optional[StoredEffects] = None
+    effects: Optional[Effects] = None
     """what attention in each block brings"""
     effects_problem: str = ''
     """why the effects cannot be shown"""
@@ -216,7 +216,7 @@ def _read_mask_files(
 
 def _read_effects(
     files: Mapping[str, Mask], stage_blocks: Mapping[str, Tuple[int, ...]]
-) -> Tuple[Optional[StoredEffects], str]:
+) -> Tuple[Optional[Effects], str]:
     """Read the effects in the mask files, which hold the same, if any.
 
     Returns:
@@ -227,7 +227,7 @@ def _read_effects(
             continue
         source = f'mask_{name}.json'
         try:
-            effects = StoredEffects.read(mask.info['effects'], source)
+            effects = read_effects(mask.info['effects'], source)
         except EANError as error:
             return None, str(error)
         if effects.stage_blocks != stage_blocks:

@@ -93,6 +93,7 @@ def _blocks(found: Dict[str, Analysis]) -> str:
             for a, b in [pair.blocks]
         )
         best = own.effects.recommended
+        assert best.over_none is not None and best.over_all is not None
         sentences.append(
             f'- {own.attention}: most is expected of `{own.recommended}`, '
             f'{best.over_none.gain:+.2f} ({best.over_none.low:+.2f} to '

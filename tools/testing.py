@@ -1,4 +1,4 @@
-"""What the options of the toolboxes' own test.py do, beside running a config.
+"""The options of the toolboxes' own test.py, beside running a config.
 
 The sources are ``.mim/tools/test.py`` of mmpretrain, mmdet and mmseg; where they
 differ, a config gets what its own toolbox does.

@@ -1,9 +1,10 @@
-"""What the commands print on."""
+"""Text in the terminal: what it is printed on, and tables without lines."""
 
 import io
 import sys
+from typing import Iterable, Sequence
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 
@@ -15,6 +16,9 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def grid() -> Table:
+def grid(rows: Iterable[Sequence[RenderableType]]) -> Table:
     """Return a table without lines."""
-    return Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    return table
