@@ -2,7 +2,9 @@
 
 import copy
 import runpy
+import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,12 +36,18 @@ def seeded():
     torch.manual_seed(0)
 
 
-@pytest.fixture(autouse=True)
+@contextmanager
 def no_scope_left_behind():
     """A Runner's default scope would say what the next test's networks mean."""
     before = copy.copy(DefaultScope._instance_dict)
     yield
     DefaultScope._instance_dict = before
+
+
+@pytest.fixture(autouse=True)
+def own_scope():
+    with no_scope_left_behind():
+        yield
 
 
 @pytest.fixture(scope='session')
@@ -52,12 +60,11 @@ def _digits_config():
     return Config.fromfile(ROOT / 'configs/ean/resnet20_se_search_digits.py')
 
 
-@pytest.fixture
-def digits_config(_digits_config, tmp_path):
+def shrunk(cfg, folder) -> Config:
     """The search on digits, shrunk: 4 channels, an epoch, 4 steps, 50 reward images."""
-    cfg = copy.deepcopy(_digits_config)
-    cfg.work_dir = str(tmp_path / 'work')
-    cfg.experiment_name = tmp_path.name
+    cfg = copy.deepcopy(cfg)
+    cfg.work_dir = str(folder / 'work')
+    cfg.experiment_name = folder.name
     cfg.randomness = dict(seed=0)
     cfg.model.backbone.update(base_channels=4, stem_channels=4)
     cfg.model.head.in_channels = 16
@@ -68,6 +75,42 @@ def digits_config(_digits_config, tmp_path):
     cfg.custom_hooks[2].searcher.num_steps = 4
     cfg.log_level = 'WARNING'
     return cfg
+
+
+@pytest.fixture
+def digits_config(_digits_config, tmp_path):
+    return shrunk(_digits_config, tmp_path)
+
+
+@pytest.fixture(scope='module')
+def train_once(_digits_config, tmp_path_factory):
+    """Train what a function makes of the digits' config, for all tests of a module.
+
+    Returns the config. Tests work in copies, which ``copied`` makes.
+    """
+
+    def train(change) -> Config:
+        cfg = shrunk(_digits_config, tmp_path_factory.mktemp('once'))
+        change(cfg)
+        with no_scope_left_behind():
+            Runner.from_cfg(copy.deepcopy(cfg)).train()
+        return cfg
+
+    return train
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Copy a finished run; return the config of the copy."""
+
+    def copy_run(cfg) -> Config:
+        shutil.copytree(cfg.work_dir, tmp_path / 'work')
+        cfg = copy.deepcopy(cfg)
+        cfg.work_dir = str(tmp_path / 'work')
+        cfg.experiment_name = tmp_path.name
+        return cfg
+
+    return copy_run
 
 
 @pytest.fixture
@@ -82,18 +125,6 @@ def build_runner():
         return Runner.from_cfg(copy.deepcopy(cfg))
 
     return build
-
-
-@pytest.fixture
-def search_only_config(digits_config, build_runner, tmp_path):
-    """The search on digits, in a supernet as it was initialised."""
-    weights = build_runner(digits_config).model.state_dict()
-    torch.save(dict(state_dict=weights), tmp_path / 'supernet.pth')
-    digits_config.load_from = str(tmp_path / 'supernet.pth')
-    digits_config.train_cfg.max_epochs = 0
-    digits_config.param_scheduler = None
-    digits_config.pop('work_dir')
-    return digits_config
 
 
 @pytest.fixture

@@ -97,9 +97,17 @@ def test_a_supernet_killed_at_20_moments_ends_the_same(config, tmp_path, rng):
     assert not temporary_files(work_dir)
 
 
-def test_a_search_killed_at_20_moments_ends_the_same(search_only_config, tmp_path, rng):
-    search_only_config.custom_hooks[2].searcher.num_steps = STEPS
-    config = dump(search_only_config, tmp_path / 'search.py')
+def test_a_search_killed_at_20_moments_ends_the_same(
+    digits_config, build_runner, tmp_path, rng
+):
+    cfg = digits_config
+    weights = build_runner(cfg).model.state_dict()  # a supernet as initialised
+    torch.save(dict(state_dict=weights), tmp_path / 'supernet.pth')
+    cfg.load_from = str(tmp_path / 'supernet.pth')
+    cfg.train_cfg.max_epochs = 0
+    cfg.param_scheduler = None
+    cfg.custom_hooks[2].searcher.num_steps = STEPS
+    config = dump(cfg, tmp_path / 'search.py')
     through, work_dir = tmp_path / 'through', tmp_path / 'killed'
     finish(start(config, through))
 

@@ -13,14 +13,23 @@ MASK = '110-010-001'
 SEMI = dict(type='SemiBaseDetector', semi_train_cfg=dict(freeze_teacher=True))
 
 
-@pytest.fixture
-def trained(digits_config, build_runner):
+@pytest.fixture(scope='module')
+def once(train_once):
     """The config of a network that was trained with MASK for an epoch."""
-    digits_config.custom_hooks = [dict(type='MaskHook')]
-    digits_config.model.backbone.mask = [6, 2, 1]
-    build_runner(digits_config).train()
-    digits_config.load_from = f'{digits_config.work_dir}/epoch_1.pth'
-    return digits_config
+
+    def change(cfg):
+        cfg.custom_hooks = [dict(type='MaskHook')]
+        cfg.model.backbone.mask = [6, 2, 1]
+
+    return train_once(change)
+
+
+@pytest.fixture
+def trained(once, copied):
+    """A copy of it, which loads its checkpoint."""
+    cfg = copied(once)
+    cfg.load_from = f'{cfg.work_dir}/epoch_1.pth'
+    return cfg
 
 
 def test_the_mask_is_in_the_checkpoint_and_the_dumped_config(trained):

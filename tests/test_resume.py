@@ -21,15 +21,26 @@ def search_once(build_runner, config):
     return runner
 
 
+@pytest.fixture(scope='module')
+def once(train_once):
+    """The config of a supernet and of its search, which has ended after 3 steps."""
+
+    def change(cfg):
+        # of this seed the policy's mode is a mask that it has not drawn
+        cfg.custom_hooks[2].searcher.update(num_steps=3, seed=2)
+
+    return train_once(change)
+
+
 @pytest.fixture
-def finished(search_only_config, build_runner, tmp_path):
-    """The config and work dir of a search that has ended."""
-    config = search_only_config
-    config.work_dir = str(tmp_path / 'done')
-    config.custom_hooks[2].searcher.num_steps = 3
-    search_once(build_runner, config)
-    config.custom_hooks[2].resume = True
-    return config
+def finished(once, copied):
+    """A copy of it, which goes on with the search in that supernet."""
+    cfg = copied(once)
+    cfg.load_from = f'{cfg.work_dir}/epoch_1.pth'
+    cfg.train_cfg.max_epochs = 0
+    cfg.param_scheduler = None
+    cfg.custom_hooks[2].resume = True
+    return cfg
 
 
 def test_resuming_a_finished_search_changes_nothing(finished, build_runner):
