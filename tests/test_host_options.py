@@ -19,7 +19,7 @@ from ean_mm import EANError
 from ean_mm.checkpoints import load_trained
 from ean_mm.launch import add_arguments, build_runner
 from ean_mm.launch.data_config import set_loader_options
-from ean_mm.launch.testing import add_test_arguments, set_test_options
+from testing import add_test_arguments, set_test_options
 
 
 @RUNNERS.register_module()
