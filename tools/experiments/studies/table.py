@@ -186,7 +186,7 @@ class Table:
         if self.protocol.images_per_class is not None:
             _use_part(cfg, self.protocol.images_per_class)
         if self.protocol.test_images_per_class is not None:
-            cfg.test_dataloader.dataset = _part(
+            cfg.test_dataloader.dataset = part_of(
                 cfg.test_dataloader.dataset, self.protocol.test_images_per_class
             )
         cfg.merge_from_dict({**task.options, **self.protocol.options})
@@ -198,7 +198,6 @@ class Table:
         if not searches:
             cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.randomness = dict(seed=seed)
-        cfg.log_level = 'ERROR'
         # A run that was killed begins again, so that it needs no exact resuming, and
         # mmengine's hook leaves the random numbers as the results' rows had them.
         cfg.default_hooks.checkpoint.update(
@@ -279,12 +278,13 @@ def _use_part(cfg: Config, images_per_class: int) -> None:
     for loader in ('train_dataloader', 'val_dataloader'):
         split = cfg[loader].dataset
         if split.type == 'HeldOutSplit':
-            split.dataset = _part(split.dataset, images_per_class)
+            split.dataset = part_of(split.dataset, images_per_class)
         elif loader == 'train_dataloader':
-            cfg[loader].dataset = _part(split, images_per_class)
+            cfg[loader].dataset = part_of(split, images_per_class)
 
 
-def _part(dataset: Dict[str, Any], images_per_class: int) -> Dict[str, Any]:
+def part_of(dataset: Dict[str, Any], images_per_class: int) -> Dict[str, Any]:
+    """Return the config of a part of a data set."""
     return dict(
         type='HeldOutSplit',
         held_out=True,
