@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from ean_mm.launch import quiet_runner
 from ean_mm.search import Request, SearchSpace, TrainedEvaluation
-from studies.results import Results, Row
+from studies.results import Results, Row, Rows
 from studies.run import SEARCH, where_and_when
 from studies.table import SHARED, UNSHARED, Table, read_mask
 
@@ -98,13 +98,6 @@ class FidelityTable:
                 reached.setdefault(row['mask'], []).append(row['percent'])
         return reached
 
-    def runs(self, results: Results, num_masks: int) -> Iterator[Short]:
-        """Yield the short trainings, of so many masks at most."""
-        for start, budgets in STARTS.items():
-            for epochs in budgets:
-                for mask in list(self.masks(results))[:num_masks]:
-                    yield Short(start, epochs, mask)
-
     def key(self, short: Short) -> Dict[str, Any]:
         """Return the part of a row that names it."""
         return dict(
@@ -114,6 +107,11 @@ class FidelityTable:
             seed=self.seed,
             **short._asdict(),
         )
+
+    def rows_of(self, short: Short, rows: Rows) -> List[Row]:
+        """Return the rows of a short training: one, or none yet."""
+        key = self.key(short)
+        return [row for row in rows.rows if key.items() <= row.items()]
 
     def config(self, attention: bool = True) -> Config:
         """Return the config of the whole training on the images of a search."""
