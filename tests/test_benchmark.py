@@ -11,7 +11,10 @@ import pytest
 import torch
 
 import benchmark_report
+from benchmark_networks import list_networks
 from benchmark_plot import draw_benchmark
+from benchmark_records import Setting, make_records, paired_ratio
+from benchmark_timing import time_rounds
 
 SETTING = dict(deployed=True, memory_format='channels_last', batch=2, threads=1)
 
@@ -19,12 +22,6 @@ SETTING = dict(deployed=True, memory_format='channels_last', batch=2, threads=1)
 @pytest.fixture(scope='module')
 def path(root):
     return root / 'tools/analysis_tools/benchmark.py'
-
-
-@pytest.fixture(scope='module')
-def tool(path):
-    """What the tool defines."""
-    return argparse.Namespace(**runpy.run_path(str(path)))
 
 
 @pytest.fixture
@@ -57,16 +54,16 @@ def arguments(**changes):
     )
 
 
-def by_label(tool, **changes):
-    networks = tool.list_networks(arguments(**changes))
+def by_label(**changes):
+    networks = list_networks(arguments(**changes))
     return {network.label: network for network in networks}
 
 
-def make_records(tool, rng, repeat=1, slower=1.0):
+def records_of_rounds(rng, repeat=1, slower=1.0):
     """Records of three rounds, whose ratios are known."""
     times = dict(
         zip(
-            by_label(tool, attention=['SE'], references=['mmpretrain']).values(),
+            by_label(attention=['SE'], references=['mmpretrain']).values(),
             [
                 [10.0, 20.0, 40.0],  # plain
                 [12.0, 24.0, 60.0],  # SE unshared
@@ -77,13 +74,13 @@ def make_records(tool, rng, repeat=1, slower=1.0):
             ],
         )
     )
-    records = tool.make_records(times, tool.Setting(**SETTING), repeat, rng)
+    records = make_records(times, Setting(**SETTING), repeat, rng)
     for record in records:
         record.update(parameters=1_000_000, flops=2_000_000)
     return records
 
 
-def test_every_round_runs_every_network_once_in_changing_order(tool, rng):
+def test_every_round_runs_every_network_once_in_changing_order(rng):
     calls = []
 
     class Recording(torch.nn.Module):
@@ -97,34 +94,34 @@ def test_every_round_runs_every_network_once_in_changing_order(tool, rng):
             calls.append(self.number)
 
     pairs = [(Recording(number), torch.tensor(number)) for number in range(5)]
-    times = tool.time_rounds(pairs, 12, rng)
+    times = time_rounds(pairs, 12, rng)
     assert times.shape == (5, 12) and times.min() > 0
     orders = [tuple(calls[start : start + 5]) for start in range(0, 60, 5)]
     assert len(calls) == 60 and len(set(orders)) > 1
     assert all(sorted(order) == [0, 1, 2, 3, 4] for order in orders)
 
 
-def test_times_are_compared_within_a_round(tool, rng):
+def test_times_are_compared_within_a_round(rng):
     # The medians of the times are equal, those of the rounds' ratios are not.
-    ratio, interval = tool.paired_ratio([1.0, 2.0, 3.0], [2.0, 4.0, 1.0], rng)
+    ratio, interval = paired_ratio([1.0, 2.0, 3.0], [2.0, 4.0, 1.0], rng)
     assert ratio == 0.5
     assert interval == [0.5, 3.0]  # a sample has the 3 twice with probability 7 / 27
 
 
-def test_the_interval_has_no_width_where_rounds_agree(tool, rng):
-    assert tool.paired_ratio([3.0, 6.0], [2.0, 4.0], rng) == (1.5, [1.5, 1.5])
+def test_the_interval_has_no_width_where_rounds_agree(rng):
+    assert paired_ratio([3.0, 6.0], [2.0, 4.0], rng) == (1.5, [1.5, 1.5])
 
 
-def test_the_interval_covers_the_median_as_often_as_it_says(tool, rng):
+def test_the_interval_covers_the_median_as_often_as_it_says(rng):
     covered = 0
     for _ in range(200):
-        _, (low, high) = tool.paired_ratio(rng.normal(1, 0.1, 41), np.ones(41), rng)
+        _, (low, high) = paired_ratio(rng.normal(1, 0.1, 41), np.ones(41), rng)
         covered += low <= 1 <= high
     assert 0.88 < covered / 200 <= 1
 
 
-def test_records_hold_the_setting_and_the_numbers(tool, rng):
-    records = {record['label']: record for record in make_records(tool, rng)}
+def test_records_hold_the_setting_and_the_numbers(rng):
+    records = {record['label']: record for record in records_of_rounds(rng)}
     shared = records['SE shared']
     assert shared['network'] == 'EANResNet-50' and shared['variant'] == 'shared'
     assert shared['setting'] == 'deployed, channels last, batch 2, 1 thread'
@@ -140,8 +137,8 @@ def test_records_hold_the_setting_and_the_numbers(tool, rng):
     assert json.loads(json.dumps(records)) == records
 
 
-def test_every_network_is_compared_with_mmpretrains_as_its_users_run_them(tool, rng):
-    records = {record['label']: record for record in make_records(tool, rng)}
+def test_every_network_is_compared_with_mmpretrains_as_its_users_run_them(rng):
+    records = {record['label']: record for record in records_of_rounds(rng)}
     ratios = records['plain']['ratio_to']
     assert ratios['mmpretrain ResNet'] == dict(ratio=0.5, interval=[0.5, 0.5])
     # 10 / 30, 20 / 48 and 40 / 88
@@ -152,11 +149,11 @@ def test_every_network_is_compared_with_mmpretrains_as_its_users_run_them(tool, 
     assert theirs['rti'] == pytest.approx(20)
 
 
-def test_repeats_merge_to_their_median_and_the_hull_of_their_intervals(tool, rng):
+def test_repeats_merge_to_their_median_and_the_hull_of_their_intervals(rng):
     records = [
         record
         for repeat, slower in ((1, 1.0), (2, 1.5), (3, 1.1))
-        for record in make_records(tool, rng, repeat, slower)
+        for record in records_of_rounds(rng, repeat, slower)
     ]
     [group] = benchmark_report.merge(records).values()
     assert group['SE shared']['rti'] == pytest.approx(21)
@@ -229,17 +226,17 @@ def test_the_profile_lists_operators_and_the_time_between_them(path):
     assert len(rows['between operators']) == len(rows['a pass']) == 3
 
 
-def test_a_figure_is_drawn_again_without_measuring(tool, rng, run, tmp_path):
+def test_a_figure_is_drawn_again_without_measuring(rng, run, tmp_path):
     source, figure = tmp_path / 'times.json', tmp_path / 'times.png'
     result = dict(network='EANResNet-50', image_size=224)
-    source.write_text(json.dumps(dict(result, records=make_records(tool, rng))))
+    source.write_text(json.dumps(dict(result, records=records_of_rounds(rng))))
     status, out = run('--from', source, '--figure', figure)
     assert status == 0 and figure.read_bytes().startswith(b'\x89PNG')
     assert '+10.0' in out and 'mmpretrain SEResNet' in out
 
 
-def test_the_figure_has_a_bar_for_every_attention_network(tool, rng):
-    records = make_records(tool, rng)
+def test_the_figure_has_a_bar_for_every_attention_network(rng):
+    records = records_of_rounds(rng)
     result = dict(network='EANResNet-50', image_size=224, records=records)
     figure = draw_benchmark(result)
     [ax] = figure.axes

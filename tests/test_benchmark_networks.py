@@ -2,23 +2,15 @@
 
 import argparse
 import copy
-import runpy
 import sys
 import types
 
 import pytest
 import torch
 
-
-@pytest.fixture(scope='module')
-def path(root):
-    return root / 'tools/analysis_tools/benchmark.py'
-
-
-@pytest.fixture(scope='module')
-def tool(path):
-    """What the tool defines."""
-    return argparse.Namespace(**runpy.run_path(str(path)))
+from benchmark_networks import count, list_networks, prepare
+from benchmark_timing import TrainingStep
+from ean_mm.models.masked_backbone import MEMORY_FORMATS
 
 
 def arguments(**changes):
@@ -30,45 +22,45 @@ def arguments(**changes):
     )
 
 
-def by_label(tool, **changes):
-    networks = tool.list_networks(arguments(**changes))
+def by_label(**changes):
+    networks = list_networks(arguments(**changes))
     return {network.label: network for network in networks}
 
 
-def test_the_default_masks_are_the_published_ones(tool):
-    networks = by_label(tool, attention=['SE', 'SGE', 'DIAAttention'])
+def test_the_default_masks_are_the_published_ones():
+    networks = by_label(attention=['SE', 'SGE', 'DIAAttention'])
     assert list(networks)[:4] == ['plain', 'SE unshared', 'SE shared', 'SE mask']
     assert networks['SGE mask'].mask == '100-1011-010011-011'
     assert networks['DIA mask'].mask == '110-0011-110010-011'
-    networks = by_label(tool, depth=18, masks=['10-01-00-11', 'all'])
+    networks = by_label(depth=18, masks=['10-01-00-11', 'all'])
     assert networks['SE mask 1'].mask == '10-01-00-11'
     assert networks['SGE mask 2'].mask == '11-11-11-11'
-    assert by_label(tool, depth=18)['SE mask'].mask == '11-10-10-11'
+    assert by_label(depth=18)['SE mask'].mask == '11-10-10-11'
 
 
-def test_references_are_left_out_where_there_is_none_of_the_depth(tool):
-    assert 'mmpretrain SEResNet' in by_label(tool, references=['mmpretrain'])
-    shallow = by_label(tool, depth=18, references=['mmpretrain'])
+def test_references_are_left_out_where_there_is_none_of_the_depth():
+    assert 'mmpretrain SEResNet' in by_label(references=['mmpretrain'])
+    shallow = by_label(depth=18, references=['mmpretrain'])
     assert 'mmpretrain ResNet' in shallow
     assert 'mmpretrain SEResNet' not in shallow
 
 
-def test_timm_gives_its_networks_where_it_is_installed(tool, monkeypatch):
+def test_timm_gives_its_networks_where_it_is_installed(monkeypatch):
     timm = types.ModuleType('timm')
     timm.is_model = lambda name: name in ('resnet18', 'seresnet18')
     timm.create_model = lambda name, **kwargs: (name, kwargs)
     monkeypatch.setitem(sys.modules, 'timm', timm)
-    networks = by_label(tool, depth=18, references=['timm'])
+    networks = by_label(depth=18, references=['timm'])
     assert networks['timm SEResNet'].build() == (
         'seresnet18', dict(num_classes=0, global_pool=''))  # fmt: skip
     assert networks['timm ResNet'].attention is None
-    assert 'timm ResNet' not in by_label(tool, depth=34, references=['timm'])
+    assert 'timm ResNet' not in by_label(depth=34, references=['timm'])
 
 
-def test_only_our_networks_take_the_form_of_the_setting(tool):
-    networks = by_label(tool, depth=18, references=['mmpretrain'])
-    ours = tool.prepare(networks['SE mask'], True, 'channels_last', 'cpu')
-    theirs = tool.prepare(networks['mmpretrain ResNet'], True, 'channels_last', 'cpu')
+def test_only_our_networks_take_the_form_of_the_setting():
+    networks = by_label(depth=18, references=['mmpretrain'])
+    ours = prepare(networks['SE mask'], True, 'channels_last', 'cpu')
+    theirs = prepare(networks['mmpretrain ResNet'], True, 'channels_last', 'cpu')
     assert ours.deployed and ours.conv1.weight.is_contiguous(
         memory_format=torch.channels_last
     )
@@ -79,12 +71,12 @@ def test_only_our_networks_take_the_form_of_the_setting(tool):
 
 @pytest.mark.parametrize('label', ['SE mask', 'SGE shared', 'SE unshared'])
 @pytest.mark.parametrize('memory_format', ['contiguous', 'channels_last'])
-def test_networks_compute_the_same_in_inference_mode(tool, label, memory_format):
-    network = by_label(tool, depth=18)[label]
-    model = tool.prepare(network, False, memory_format, 'cpu')
+def test_networks_compute_the_same_in_inference_mode(label, memory_format):
+    network = by_label(depth=18)[label]
+    model = prepare(network, False, memory_format, 'cpu')
     images = torch.randn(2, 3, 32, 32)
     [expected] = model(images)
-    images = images.to(memory_format=tool.MEMORY_FORMATS[memory_format])
+    images = images.to(memory_format=MEMORY_FORMATS[memory_format])
     with torch.inference_mode():
         [once], [again] = model(images), model(images)
     torch.testing.assert_close(once, expected, rtol=1e-4, atol=1e-4)
@@ -96,10 +88,10 @@ def test_networks_compute_the_same_in_inference_mode(tool, label, memory_format)
     torch.testing.assert_close(deployed, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_parameters_are_those_in_use(tool):
-    networks = by_label(tool, depth=18, masks=['10-00-00-00'], attention=['SE'])
+def test_parameters_are_those_in_use():
+    networks = by_label(depth=18, masks=['10-00-00-00'], attention=['SE'])
     plain, unshared, shared, mask = (
-        tool.count(network, False, 32)['parameters'] for network in networks.values()
+        count(network, False, 32)['parameters'] for network in networks.values()
     )
     # SE of ratio 16 has 2 C C/16 + C/16 + C parameters
     sizes = [2 * c * (c // 16) + c // 16 + c for c in (64, 128, 256, 512)]
@@ -108,21 +100,21 @@ def test_parameters_are_those_in_use(tool):
     assert mask - plain == sizes[0]
 
 
-def test_deployment_folds_parameters_and_keeps_sharing(tool):
-    networks = by_label(tool, depth=18, attention=['SE'])
+def test_deployment_folds_parameters_and_keeps_sharing():
+    networks = by_label(depth=18, attention=['SE'])
     plain, unshared, shared = (
-        tool.count(networks[label], True, 32)['parameters']
+        count(networks[label], True, 32)['parameters']
         for label in ('plain', 'SE unshared', 'SE shared')
     )
-    assert plain < tool.count(networks['plain'], False, 32)['parameters']
+    assert plain < count(networks['plain'], False, 32)['parameters']
     assert plain < shared < unshared
 
 
 @pytest.mark.parametrize('memory_format', ['contiguous', 'channels_last'])
-def test_a_training_step_changes_every_weight(tool, memory_format):
-    network = by_label(tool, depth=18)['SE shared']
-    model = tool.prepare(network, False, memory_format, 'cpu', training=True)
+def test_a_training_step_changes_every_weight(memory_format):
+    network = by_label(depth=18)['SE shared']
+    model = prepare(network, False, memory_format, 'cpu', training=True)
     before = copy.deepcopy(model.state_dict())
-    tool.TrainingStep(model)(torch.randn(2, 3, 32, 32))
+    TrainingStep(model)(torch.randn(2, 3, 32, 32))
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), name

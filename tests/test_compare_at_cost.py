@@ -63,6 +63,24 @@ def test_regrets_of_a_table_are_of_the_true_accuracy(tool, bench, tmp_path):
     assert (tmp_path / 'out.json').read_text() == before
 
 
+def test_a_killed_comparison_goes_on_with_the_seeds_that_are_missing(
+    tool, bench, tmp_path
+):
+    def regrets(out, *seeds):
+        for number in seeds:
+            status, _ = tool(
+                *('analysis_tools/compare_at_cost.py', '--problems', 'bench'),
+                *('--tables', bench, '--trainings', 8, '--searchers', 'random', 'tpe'),
+                *('--seeds', number, '--out', tmp_path / out),
+            )
+            assert status == 0
+        return [each['regret'] for each in json.loads((tmp_path / out).read_text())]
+
+    whole = regrets('whole.json', 4)
+    assert [len(each) for each in whole] == [4, 4]
+    assert regrets('parts.json', 1, 4) == whole
+
+
 def test_mistakes_are_named(tool, bench):
     arguments = 'analysis_tools/compare_at_cost.py', '--tables', bench, '--column', 'x'
     status, _ = tool(*arguments)

@@ -120,7 +120,7 @@ def test_a_picture_of_test_images(tool, tmp_path):
 
 
 def test_an_image_of_each_class_comes_first(vis_cam):
-    network = vis_cam['Network'](*zoo.find_network('resnet20_digits'), None)
+    network = vis_cam['Classifier'](*zoo.find_network('resnet20_digits'), None)
     batches = network.read_test_set(12)
     assert [network.label(batch) for batch in batches] == [*'0123456789', '0', '1']
     assert network.image(batches[0]).shape == (8, 8, 3)
@@ -135,7 +135,7 @@ def test_networks_are_named_by_their_attention(vis_cam):
 
 
 def test_a_file_gives_what_the_test_image_in_it_gives(vis_cam, tmp_path):
-    network = vis_cam['Network'](*zoo.find_network('resnet20_se_digits'), None)
+    network = vis_cam['Classifier'](*zoo.find_network('resnet20_se_digits'), None)
     (batch,) = network.read_test_set(1)
     path = str(tmp_path / 'image.png')
     cv2.imwrite(path, network.image(batch))
@@ -148,7 +148,7 @@ def test_a_file_gives_what_the_test_image_in_it_gives(vis_cam, tmp_path):
 
 
 def test_images_are_drawn_in_rgb(vis_cam):
-    network = vis_cam['Network'](*zoo.find_network('resnet20_digits'), None)
+    network = vis_cam['Classifier'](*zoo.find_network('resnet20_digits'), None)
     batch = dict(inputs=torch.arange(3).view(1, 3, 1, 1).expand(1, 3, 4, 4))
     network.model.data_preprocessor.to_rgb = True  # they are BGR
     assert network.image(batch)[0, 0].tolist() == [2, 1, 0]

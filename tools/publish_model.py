@@ -18,7 +18,6 @@ import argparse
 import hashlib
 import io
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, Dict, Tuple
 
@@ -36,7 +35,13 @@ from ean_mm.checkpoints import (
     stored_weights,
 )
 from ean_mm.fileio import atomic_write
-from ean_mm.launch import add_hook, check, explain_errors, load_config
+from ean_mm.launch import (
+    add_hook,
+    check,
+    explain_errors,
+    load_config,
+    quiet_runner,
+)
 from ean_mm.launch.config_types import toolbox_of
 from ean_mm.models import count_parameters, masked_modules
 from ean_mm.profiling import count_flops
@@ -154,11 +159,8 @@ def pack(
 def measure(cfg: Config, checkpoint: Path) -> Tuple[Runner, Dict[str, float]]:
     """Run the test of a config; return the Runner and the metrics, in percent."""
     cfg.load_from = str(checkpoint)
-    cfg.work_dir = str(checkpoint.parent)
-    cfg.experiment_name = f'{checkpoint.stem}_{time.time_ns()}'
-    cfg.log_level = 'WARNING'
     add_hook(cfg, 'MaskHook')
-    runner = Runner.from_cfg(cfg)
+    runner = quiet_runner(cfg, checkpoint.parent)
     measured = runner.test()
     metrics = {
         listed: round(measured[name], 2)

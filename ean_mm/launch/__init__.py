@@ -14,7 +14,7 @@ from ean_mm.launch.exit_codes import explain_errors
 from ean_mm.launch.option_action import OptionAction
 from ean_mm.launch.processes import prepare_distributed
 from ean_mm.launch.resuming import set_resume
-from ean_mm.launch.runner import build_runner
+from ean_mm.launch.runner import build_runner, quiet_runner
 
 __all__ = [
     'OptionAction',
@@ -27,6 +27,7 @@ __all__ = [
     'explain_errors',
     'load_config',
     'prepare_distributed',
+    'quiet_runner',
     'read_config',
     'set_resume',
     'use_safe_checkpoints',

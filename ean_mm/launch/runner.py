@@ -1,5 +1,10 @@
 """Build the runner of a config."""
 
+import copy
+import time
+from pathlib import Path
+from typing import Optional, Union
+
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -29,3 +34,23 @@ def build_runner(cfg: Config) -> Runner:
             "it in custom_imports=dict(imports=['...'])"
         )
     return cls.from_cfg(cfg)
+
+
+def quiet_runner(
+    cfg: Config, work_dir: Union[str, Path], seed: Optional[int] = None
+) -> Runner:
+    """Build the runner of a config beside others in this process, to log errors alone.
+
+    Args:
+        cfg: The config, which is not changed.
+        work_dir: Folder for logs and checkpoints.
+        seed: Seed of everything random; None for the config's.
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg.work_dir = str(work_dir)
+    # mmengine keeps loggers and message hubs by this name
+    cfg.experiment_name = f'{Path(work_dir).name}_{time.time_ns()}'
+    cfg.log_level = 'ERROR'
+    if seed is not None:
+        cfg.randomness = dict(seed=seed)
+    return build_runner(cfg)

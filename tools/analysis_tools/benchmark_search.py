@@ -12,7 +12,6 @@ import copy
 import json
 import platform
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -33,8 +33,10 @@ from ean_mm.launch import (
     check,
     explain_errors,
     load_config,
+    quiet_runner,
 )
 from ean_mm.launch.config_types import type_name
+from ean_mm.profiling import WARM_UP, time_alternately
 from ean_mm.search import MaskEvaluator, MaskSearch, SearchSpace, SearchStorage
 
 
@@ -82,14 +84,10 @@ class Watch(Hook):
         self.seconds = time.perf_counter() - self.started
 
 
-def prepare(args: argparse.Namespace, work_dir: str) -> Config:
+def prepare(args: argparse.Namespace) -> Config:
     """Read the config, set to begin with the search."""
     cfg = load_config(args.config, args.cfg_options, args.data_root)
-    cfg.work_dir = work_dir
     cfg.load_from = args.checkpoint
-    cfg.randomness = dict(seed=args.seed)
-    cfg.log_level = 'ERROR'
-    cfg.experiment_name = f'benchmark_{time.time_ns()}'
     for hook in cfg.custom_hooks:
         if type_name(hook) == 'EANSearchHook' and args.steps:
             hook['searcher']['num_steps'] = args.steps
@@ -102,9 +100,9 @@ def prepare(args: argparse.Namespace, work_dir: str) -> Config:
 def measure_search(args: argparse.Namespace) -> Dict[str, Any]:
     """Time the search, and the naive loop on the masks that it drew."""
     with tempfile.TemporaryDirectory() as folder:
-        cfg = prepare(args, folder)
+        cfg = prepare(args)
         cfg.train_cfg.max_epochs, cfg.param_scheduler = 0, None
-        runner = Runner.from_cfg(cfg)
+        runner = quiet_runner(cfg, folder, args.seed)
         watch = Watch()
         runner.register_hook(watch, priority='VERY_LOW')
         runner.train()
@@ -165,7 +163,7 @@ def evaluate_naively(evaluator: MaskEvaluator, bits: List[int]) -> Dict[str, flo
 def measure_training(args: argparse.Namespace) -> Dict[str, Any]:
     """Time training iterations under random masks and under fixed ones, alternately."""
     with tempfile.TemporaryDirectory() as folder:
-        runner = Runner.from_cfg(prepare(args, folder))
+        runner = quiet_runner(prepare(args), folder, args.seed)
         model = runner.model.train()
         if args.channels_last:
             model.to(memory_format=torch.channels_last)
@@ -173,26 +171,25 @@ def measure_training(args: argparse.Namespace) -> Dict[str, Any]:
         batch = next(iter(runner.build_dataloader(runner.cfg.train_dataloader)))
     space = SearchSpace(model)
     generator = torch.Generator().manual_seed(args.seed)
-    seconds: Dict[str, List[float]] = dict(supernet=[], fixed=[])
     fixed_mask = [i % 2 for i in range(space.num_bits)]
-    for iteration in range(args.iterations + 3):
-        for kind in ('supernet', 'fixed') if iteration % 2 else ('fixed', 'supernet'):
-            space.apply(fixed_mask)
-            started = time.perf_counter()
-            if kind == 'supernet':
-                space.apply(space.random(generator))
-            model.train_step(batch, optim_wrapper)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if iteration >= 3:
-                seconds[kind].append(time.perf_counter() - started)
+
+    def train() -> None:
+        model.train_step(batch, optim_wrapper)
+
+    def train_supernet() -> None:
+        space.apply(space.random(generator))
+        train()
+
+    supernet, fixed = time_alternately(
+        [train_supernet, train],
+        WARM_UP + args.iterations,
+        before=lambda: space.apply(fixed_mask),
+    )[:, WARM_UP:]
     return dict(
         iterations=args.iterations,
-        **{f'{kind}_ms': 1000 * statistics.median(t) for kind, t in seconds.items()},
-        ratio=statistics.median(
-            supernet / fixed
-            for supernet, fixed in zip(seconds['supernet'], seconds['fixed'])
-        ),
+        supernet_ms=1000 * float(np.median(supernet)),
+        fixed_ms=1000 * float(np.median(fixed)),
+        ratio=float(np.median(supernet / fixed)),
     )
 
 
@@ -214,7 +211,7 @@ def measure_memory(args: argparse.Namespace) -> Dict[str, Any]:
 def run_worker(args: argparse.Namespace) -> None:
     """Evaluate random masks in one pass and print the growth of peak memory, in MiB."""
     with tempfile.TemporaryDirectory() as folder:
-        runner = Runner.from_cfg(prepare(args, folder))
+        runner = quiet_runner(prepare(args), folder, args.seed)
         runner.load_or_resume()
         loader = runner.build_dataloader(runner.cfg.val_dataloader)
         space = SearchSpace(runner.model)

@@ -8,16 +8,22 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
+import numpy as np
 import torch
-from mmengine.runner import Runner
 
 from ean_mm.fileio import atomic_write
-from ean_mm.launch import add_hook, check, explain_errors, load_config
+from ean_mm.launch import (
+    add_hook,
+    check,
+    explain_errors,
+    load_config,
+    quiet_runner,
+)
 from ean_mm.models import count_parameters
+from ean_mm.profiling import WARM_UP, time_alternately
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,27 +51,18 @@ class Training:
     def __init__(self, config: str, args: argparse.Namespace, work_dir: str) -> None:
         self.name = Path(config).stem
         cfg = load_config(config, None, args.data_root)
-        cfg.work_dir = work_dir
-        cfg.experiment_name = f'{self.name}_{time.time_ns()}'
-        cfg.log_level = 'ERROR'
-        cfg.randomness = dict(seed=0)
         add_hook(cfg, 'MaskHook')
         check(cfg, ('train_dataloader',))
-        runner = Runner.from_cfg(cfg)
+        runner = quiet_runner(cfg, work_dir, seed=0)
         self.model = runner.model.train()
         if args.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
         self.batch = next(iter(runner.build_dataloader(cfg.train_dataloader)))
-        self.seconds: List[float] = []
 
     def step(self) -> None:
-        """Train an iteration and take its time."""
-        started = time.perf_counter()
+        """Train an iteration."""
         self.model.train_step(self.batch, self.optim_wrapper)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        self.seconds.append(time.perf_counter() - started)
 
 
 def main() -> None:
@@ -74,12 +71,11 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         trainings = [Training(config, args, folder) for config in args.configs]
-        for iteration in range(args.iterations + 2):
-            # in another order every time, so that none is always first
-            start = iteration % len(trainings)
-            for training in trainings[start:] + trainings[:start]:
-                training.step()
-    results = [summarize(training, trainings[0]) for training in trainings]
+        steps = [training.step for training in trainings]
+        seconds = time_alternately(steps, WARM_UP + args.iterations)[:, WARM_UP:]
+    results = [
+        summarize(each, own, seconds[0]) for each, own in zip(trainings, seconds)
+    ]
     for result in results:
         print(
             f'{result["config"]:<48} {result["parameters"]:>12,} parameters  '
@@ -92,16 +88,21 @@ def main() -> None:
             file.write(json.dumps(record, indent=2).encode())
 
 
-def summarize(training: Training, first: Training) -> Dict[str, Any]:
-    """Return the numbers of one config; the first two iterations do not count."""
-    seconds, others = training.seconds[2:], first.seconds[2:]
+def summarize(training: Training, seconds: Any, first: Any) -> Dict[str, Any]:
+    """Return the numbers of one config.
+
+    Args:
+        training: The training of the config.
+        seconds: Of each iteration.
+        first: The same of the first config.
+    """
     low, median, high = statistics.quantiles(seconds, n=4)
     return dict(
         config=training.name,
         parameters=count_parameters(training.model),
         seconds=median,
         quartiles=[low, high],
-        ratio=statistics.median(own / other for own, other in zip(seconds, others)),
+        ratio=float(np.median(seconds / first)),
     )
 
 

@@ -12,109 +12,32 @@ Simulated (``simulator.py``) are short trainings that rank masks as those with D
 mask does, and two epochs for its 900 evaluations; it ranks masks with Kendall's tau of
 0.2. It recommends its best mask, or the best of its top masks that the remaining epochs
 are spent on.
+
+With --out a killed comparison goes on by the same command, and more --seeds are added
+to those that were run.
 """
 
 import argparse
-import csv
 import glob
-import json
-import statistics
 import time
 from functools import cache
-from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from itertools import product
+from typing import Callable, Dict
 
-import numpy as np
-from matplotlib.figure import Figure
-
-from ean_mm.errors import EANError
-from ean_mm.fileio import atomic_write
 from ean_mm.launch import explain_errors
-from ean_mm.search.history import Request
-from ean_mm.search.space import Bits
-from ean_mm.search.strategies.base import BaseSearcher, bits_of
-from ean_mm.search.strategies.controller import RLController
-from ean_mm.search.strategies.optuna_searcher import OptunaSearcher
-from ean_mm.search.strategies.random_searcher import RandomSearcher
-from ean_mm.search.strategies.surrogate_searcher import SurrogateSearcher
 from ean_mm.visualization import require_picture
+from mask_table import read_tables
+from regret_report import Regrets, draw_regrets, regret_table
+from result_file import Result, ResultFile
+from searches_at_cost import EPOCHS, SEARCHERS
 from simulator import SimulatedReward, SimulatedTraining
 
-EPOCHS = 20
-"""of a full training"""
-SHORT = 4
-MASKS_PER_STEP = 4
-SUPERNET_EPOCHS = EPOCHS + 2
-SUPERNET_FIDELITY = 0.31
-"""correlation that is a Kendall's tau of 0.2 for normal values: sin(0.2 pi / 2)"""
-SUPERNET_MASKS = 900
 TABLES = ['docs/data/resnet20_se_cifar10_rewards.json', 'docs/data/bench_*.csv']
+SHORT_TRAININGS = '9 bits, short as DIA', '9 bits, short as SE'
+"""problems on which several budgets are tried"""
 
-Result = Dict[str, Any]
-
-
-class AccuracyTable:
-    """The accuracy of every mask, in percent, as a problem to search.
-
-    Args:
-        accuracies: The accuracy of each mask.
-
-    Raises:
-        ValueError: There is not one of every mask.
-    """
-
-    def __init__(self, accuracies: Dict[Bits, float]) -> None:
-        self.accuracies = accuracies
-        self.num_bits = len(next(iter(accuracies), ()))
-        if not accuracies or len(accuracies) != 2**self.num_bits:
-            raise EANError(
-                f'a table has {len(accuracies)} masks, not all of those of '
-                f'{self.num_bits} bits'
-            )
-        self.mean_accuracy = statistics.mean(accuracies.values())
-        self.spread = statistics.pstdev(accuracies.values())
-        self.best_reward = max(accuracies.values())
-
-    def accuracy(self, mask: Sequence[int]) -> float:
-        """Return the accuracy of a mask."""
-        return self.accuracies[tuple(mask)]
-
-    __call__ = accuracy
-
-
-def read_tables(path: str, column: str) -> Dict[str, AccuracyTable]:
-    """Read tables of accuracies from JSON or CSV, one for each attention in it.
-
-    Of a mask that is there several times, as with several seeds, the mean counts. What
-    has not every mask is left out, and said.
-
-    Args:
-        path: A file with a mask and its accuracy in each entry.
-        column: Name of the accuracy, in percent.
-    """
-    values: Dict[str, Dict[Bits, List[float]]] = {}
-    try:
-        if path.endswith('.json'):
-            entries = json.loads(Path(path).read_text())
-        else:
-            with open(path, newline='') as file:
-                entries = list(csv.DictReader(file))
-        for entry in entries:
-            name = ' '.join([Path(path).stem, *filter(None, [entry.get('attention')])])
-            by_mask = values.setdefault(name, {})
-            by_mask.setdefault(_bits(entry['mask']), []).append(float(entry[column]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise EANError(
-            f'{path} has no mask and {column} in each entry: {error!r:.80}'
-        ) from error
-    tables = {}
-    for name, by_mask in values.items():
-        means = {mask: statistics.mean(found) for mask, found in by_mask.items()}
-        try:
-            tables[name] = AccuracyTable(means)
-        except EANError as error:
-            print(f'skipped: {name}: {error}')
-    return tables
+Problem = Callable[[int], SimulatedTraining]
+"""builds a problem from a seed"""
 
 
 def parse_args() -> argparse.Namespace:
@@ -142,128 +65,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def spend(
-    searcher: BaseSearcher, training: SimulatedTraining, epochs: int
-) -> Dict[Request, float]:
-    """Let a searcher train masks until the epochs are spent; return what it was told.
+def list_problems(args: argparse.Namespace) -> Dict[str, Problem]:
+    """Return the problems by their names."""
 
-    A mask that is asked for again costs nothing, and ends the search at last.
-    """
-    told: Dict[Request, float] = {}
-    spent, draws, complete = 0, 0, True
-    while complete and spent < epochs and draws < 3 * epochs / SHORT:
-        asked = searcher.ask()
-        requests = []
-        for each in asked:
-            budget = each.budget if isinstance(each, Request) else None
-            requests.append(Request(bits_of(each), budget or EPOCHS))
-        paid = []
-        for each in requests:
-            if each not in told:
-                if spent + each.budget > epochs:
-                    break
-                told[each] = training(each.bits, each.budget / EPOCHS)
-                spent += each.budget
-            paid.append(each)
-        rewards = [told[each] for each in paid]
-        if not paid:
-            break
-        searcher.tell([each.bits for each in paid], rewards, rewards)
-        complete = len(paid) == len(requests)
-        draws += len(requests)
-    return told
-
-
-def measured_best(told: Dict[Request, float]) -> Bits:
-    """Return the mask with the best measurement."""
-    return max(told, key=told.__getitem__).bits
-
-
-def by_model(
-    training: SimulatedTraining, trainings: int, seed: int, budgets: Tuple[int, ...]
-) -> Bits:
-    searcher = SurrogateSearcher(
-        training.num_bits,
-        seed=seed,
-        num_steps=max(trainings // MASKS_PER_STEP, 1),
-        masks_per_step=MASKS_PER_STEP,
-    )
-    searcher.prepare(budgets)
-    spend(searcher, training, trainings * EPOCHS)
-    return searcher.mode()
-
-
-def at_random(training: SimulatedTraining, trainings: int, seed: int) -> Bits:
-    searcher = RandomSearcher(training.num_bits, seed=seed, masks_per_step=1)
-    return measured_best(spend(searcher, training, trainings * EPOCHS))
-
-
-def by_tpe(training: SimulatedTraining, trainings: int, seed: int) -> Bits:
-    searcher = OptunaSearcher(
-        training.num_bits, seed=seed, masks_per_step=MASKS_PER_STEP
-    )
-    return measured_best(spend(searcher, training, trainings * EPOCHS))
-
-
-def by_controller(training: SimulatedTraining, trainings: int, seed: int) -> Bits:
-    steps = max(trainings // MASKS_PER_STEP, 1)
-    searcher = RLController(
-        training.num_bits, seed=seed, num_steps=steps, masks_per_step=MASKS_PER_STEP
-    )
-    told = spend(searcher, training, trainings * EPOCHS)
-    mode = Request(searcher.mode(), EPOCHS)  # it competes, as at a search's end
-    told.setdefault(mode, training(mode.bits))
-    return measured_best(told)
-
-
-@cache
-def _by_supernet(training: SimulatedTraining, seed: int) -> List[Bits]:
-    """Return masks in the order of a supernet's rewards, the best first."""
-    supernet = SimulatedTraining(
-        training.truth, seed=seed + 7, noise=0.0, fidelity=SUPERNET_FIDELITY
-    )
-    searcher = RLController(
-        training.num_bits, seed=seed, num_steps=SUPERNET_MASKS // 6, masks_per_step=6
-    )
-    for _ in range(searcher.num_steps):
-        masks = searcher.ask()
-        # a fifth of a training has the fidelity that is asked for
-        rewards = [supernet(mask, 0.2) for mask in masks]
-        searcher.tell(masks, rewards, rewards)
-    told = searcher.history.told
-    return sorted(told, key=told.__getitem__, reverse=True)
-
-
-def by_supernet(training: SimulatedTraining, trainings: int, seed: int) -> Bits:
-    return _by_supernet(training, seed)[0]
-
-
-def by_supernet_and_training(
-    training: SimulatedTraining, trainings: int, seed: int
-) -> Bits:
-    left = trainings - -(-SUPERNET_EPOCHS // EPOCHS)
-    return max(_by_supernet(training, seed)[: max(left, 1)], key=training)
-
-
-SEARCHERS: Dict[str, Callable[[SimulatedTraining, int, int], Bits]] = {
-    'surrogate': lambda *args: by_model(*args, budgets=()),
-    'surrogate, 4 and 20 epochs': lambda *args: by_model(
-        *args, budgets=(SHORT, EPOCHS)
-    ),
-    'random': at_random,
-    'tpe': by_tpe,
-    'controller': by_controller,
-    'supernet (22 epochs)': by_supernet,
-    'supernet, its best trained': by_supernet_and_training,
-}
-SHORT_TRAININGS = '9 bits, short as DIA', '9 bits, short as SE'
-"""problems on which several budgets are tried"""
-
-
-def _problems(args: argparse.Namespace) -> Dict[str, Callable[[int], Any]]:
-    """Return what builds each problem from a seed, by the problem's name."""
-
-    def simulated(bits: int, pairwise: float, fidelity: float) -> Callable[[int], Any]:
+    def simulated(bits: int, pairwise: float, fidelity: float) -> Problem:
         def build(seed: int) -> SimulatedTraining:
             truth = SimulatedReward(
                 bits, seed=seed, spread=0.94, pairwise=pairwise, sparsity_weight=0
@@ -297,140 +102,77 @@ def _problems(args: argparse.Namespace) -> Dict[str, Callable[[int], Any]]:
     }
 
 
-def run(args: argparse.Namespace) -> List[Result]:
-    """Run every searcher on every problem, those in the output file excepted."""
-    results: List[Result] = []
-    if args.out and Path(args.out).exists():
-        try:
-            results = json.loads(Path(args.out).read_text())
-        except ValueError as error:
-            raise EANError(
-                f'{args.out} is not a result of this tool; remove it'
-            ) from error
-    done = {(r['problem'], r['searcher'], r['trainings']) for r in results}
-    seeds = range(args.first_seed, args.first_seed + args.seeds)
-    for problem, build in _problems(args).items():
+def is_tried(searcher: str, problem: str) -> bool:
+    """Whether a searcher would find something on a problem that is not known yet."""
+    if 'and 20' in searcher:
+        return problem in SHORT_TRAININGS
+    # who trains in full finds the same on both of these
+    return problem != SHORT_TRAININGS[1] or 'surrogate' in searcher
+
+
+def run(args: argparse.Namespace, results: ResultFile) -> None:
+    """Run every searcher on every problem, with the seeds that it has no result of."""
+    for problem, build in list_problems(args).items():
         build = cache(build)
-        for searcher in args.searchers:
-            if 'and 20' in searcher and problem not in SHORT_TRAININGS:
-                continue
-            if problem == SHORT_TRAININGS[1] and 'surrogate' not in searcher:
-                continue  # the same as on the first: they train in full
-            for trainings in args.trainings:
-                if (problem, searcher, trainings) in done:
-                    continue
-                start = time.process_time()
-                regrets = []
-                for seed in seeds:
-                    training = build(seed)
-                    mask = SEARCHERS[searcher](training, trainings, seed)
-                    truth = training.truth
-                    regrets.append(truth.best_reward - truth(mask))
-                results.append(
-                    dict(
-                        problem=problem,
-                        searcher=searcher,
-                        trainings=trainings,
-                        epochs=trainings * EPOCHS,
-                        noise=args.noise,
-                        first_seed=args.first_seed,
-                        regret=[round(regret, 4) for regret in regrets],
-                        seconds=round(time.process_time() - start, 1),
-                    )
-                )
-                if args.out:
-                    with atomic_write(args.out) as file:
-                        file.write(_dump(results).encode())
-    return results
-
-
-def _dump(results: List[Result]) -> str:
-    return '[\n' + ',\n'.join(map(json.dumps, results)) + '\n]\n'
-
-
-def tables(results: List[Result]) -> str:
-    """Write the mean regrets as Markdown, with their standard errors."""
-    numbers = sorted({result['trainings'] for result in results})
-    heads = [f'{number} trainings' for number in numbers]
-    lines = [f'| regret at a cost of | {" | ".join(heads)} |']
-    lines.append('| --- ' * (len(numbers) + 1) + '|')
-    for problem, by_searcher in _regrets(results).items():
-        lines.append(f'| **{problem}** ' + '| ' * len(numbers) + '|')
-        for searcher, regrets in by_searcher.items():
-            cells = [
-                f'{statistics.mean(regrets[number]):.3f} ± '
-                f'{_standard_error(regrets[number]):.3f}'
-                if number in regrets
-                else ''
-                for number in numbers
-            ]
-            lines.append(f'| {searcher} | {" | ".join(cells)} |')
-    return '\n'.join(lines)
-
-
-def _regrets(
-    results: List[Result],
-) -> Dict[str, Dict[str, Dict[int, List[float]]]]:
-    """Return regrets by problem, searcher and number of trainings."""
-    regrets: Dict[str, Dict[str, Dict[int, List[float]]]] = {}
-    for each in results:
-        by_searcher = regrets.setdefault(each['problem'], {})
-        by_searcher.setdefault(each['searcher'], {})[each['trainings']] = each['regret']
-    return regrets
-
-
-def draw(results: List[Result]) -> Figure:
-    """Draw the mean regrets with their standard errors, an axis for each problem."""
-    by_problem = _regrets(results)
-    numbers = sorted({result['trainings'] for result in results})
-    columns = min(len(by_problem), 3)
-    rows = -(-len(by_problem) // columns)
-    figure = Figure(figsize=(3.4 * columns + 2, 2.9 * rows), layout='constrained')
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes[len(by_problem) :]:
-        ax.set_visible(False)
-    for ax, (problem, by_searcher) in zip(axes, by_problem.items()):
-        for place, name in enumerate(SEARCHERS):
-            if name not in by_searcher:
-                continue
-            known = {n: by_searcher[name][n] for n in numbers if n in by_searcher[name]}
-            ax.errorbar(
-                [numbers.index(number) for number in known],
-                [np.mean(values) for values in known.values()],
-                [_standard_error(values) for values in known.values()],
-                label=name,
-                color=f'C{place}',
-                marker='o',
-                capsize=3,
+        searchers = [name for name in args.searchers if is_tried(name, problem)]
+        for searcher, trainings in product(searchers, args.trainings):
+            key = dict(
+                problem=problem,
+                searcher=searcher,
+                trainings=trainings,
+                epochs=trainings * EPOCHS,
+                noise=args.noise,
+                first_seed=args.first_seed,
             )
-        ax.set_title(problem, fontsize='medium')
-        ax.set(xlabel='cost in full trainings', ylim=(0, None))
-        ax.set_xticks(range(len(numbers)), numbers)
-        ax.spines[['top', 'right']].set_visible(False)
-    axes[0].set_ylabel('regret, points')
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside right center', frameon=False)
-    return figure
+            result = results.find(**key)
+            if result is None:
+                result = dict(key, regret=[], seconds=0.0)
+                results.records.append(result)
+            extend(result, build, args.first_seed + args.seeds, results.save)
 
 
-def _bits(mask: str) -> Bits:
-    return tuple(int(char) for char in mask if char in '01')
+def extend(result: Result, build: Problem, end: int, save: Callable[[], None]) -> None:
+    """Add the regrets of further seeds to a result, and save each of them.
+
+    Args:
+        result: The result of a searcher on a problem.
+        build: The problem.
+        end: The seed to stop before.
+        save: Saves the result.
+    """
+    search = SEARCHERS[result['searcher']]
+    started = time.process_time() - result['seconds']
+    for seed in range(result['first_seed'] + len(result['regret']), end):
+        training = build(seed)
+        truth = training.truth
+        mask = search(training, result['trainings'], seed)
+        result['regret'].append(round(truth.best_reward - truth(mask), 4))
+        result['seconds'] = round(time.process_time() - started, 1)
+        save()
 
 
-def _standard_error(values: Sequence[float]) -> float:
-    if len(values) < 2:
-        return float('nan')
-    return statistics.stdev(values) / len(values) ** 0.5
+def regrets_of(args: argparse.Namespace, results: ResultFile) -> Regrets:
+    """Return the regrets with the noise and the seeds of the command line."""
+    regrets: Regrets = {}
+    for each in results.records:
+        if (each['noise'], each['first_seed']) == (args.noise, args.first_seed):
+            by_searcher = regrets.setdefault(each['problem'], {})
+            by_cost = by_searcher.setdefault(each['searcher'], {})
+            by_cost[each['trainings']] = each['regret']
+    return regrets
 
 
 def main() -> None:
     args = parse_args()
     if args.figure:
         require_picture(args.figure)
-    results = run(args)
-    print(tables(results))
+    results = ResultFile(args.out)
+    run(args, results)
+    regrets = regrets_of(args, results)
+    print(regret_table(regrets, SEARCHERS, 'trainings'))
     if args.figure:
-        draw(results).savefig(args.figure, dpi=110)
+        figure = draw_regrets(regrets, SEARCHERS, 'cost in full trainings')
+        figure.savefig(args.figure, dpi=110)
 
 
 if __name__ == '__main__':

@@ -21,6 +21,7 @@ import torch
 
 from ean_mm.errors import EANError
 from ean_mm.launch import OptionAction, explain_errors
+from ean_mm.visualization import require_picture
 from studies.bench import (
     COLUMNS,
     Bench,
@@ -35,8 +36,8 @@ from studies.bench import (
     read_rows,
     train_again,
 )
-from studies.command_line import add_report_arguments
-from studies.markdown import fill
+from studies.bench.plot import draw_bench
+from studies.command_line import add_report_arguments, report
 from studies.protocols import PROTOCOLS
 from studies.results import Row, Rows
 
@@ -98,13 +99,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     if args.figure:
-        from ean_mm.visualization import require_picture
-
         require_picture(args.figure)
     torch.set_num_threads(args.threads)
     change_protocol(args)
     if args.only_report:
-        report(args)
+        show(args)
         return
     benches = [
         Bench(
@@ -124,7 +123,7 @@ def main() -> None:
     else:
         work = [(bench, _csv(args, bench.attention)) for bench in benches]
         train(work, ordered_jobs(args.masks or 512), args.work_dir)
-        report(args)
+        show(args)
 
 
 def change_protocol(args: argparse.Namespace) -> None:
@@ -197,21 +196,16 @@ def check(bench: Bench, path: Path, number: int) -> None:
     print(f'{text}, as may be with {why}')
 
 
-def report(args: argparse.Namespace) -> None:
+def show(args: argparse.Namespace) -> None:
     """Report what has been trained, of all attentions asked for."""
     rows: List[Row] = []
     for attention in args.attention:
         known = Rows(_csv(args, attention), COLUMNS).rows
         rows += [row for row in known if row['attention'] == attention]
     found = analyse(rows)
-    block = bench_block(found)
-    for path in args.report:
-        fill(path, {f'{args.protocol} masks': block})
+    report(args, {f'{args.protocol} masks': bench_block(found)})
     if args.figure and found:
-        from studies.bench.plot import draw_bench
-
         draw_bench(list(found.values())).savefig(args.figure, dpi=150)
-    print(block)
 
 
 def _csv(args: argparse.Namespace, attention: str) -> Path:

@@ -9,15 +9,14 @@ the fine-tuning.
 import argparse
 import json
 import statistics
-import time
 from pathlib import Path
 from typing import Any, Dict, List
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from ean_mm.fileio import atomic_write
-from ean_mm.launch import add_hook, explain_errors, load_config
+from ean_mm.launch import add_hook, explain_errors, load_config, quiet_runner
+from studies.table import part_of
 
 ATTENTION = 'model.backbone.attention'
 FAST = {
@@ -59,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def prepare(args: argparse.Namespace, name: str, **options: Any) -> Config:
+def prepare(args: argparse.Namespace, **options: Any) -> Config:
     """Read the config, with attention in every block and a part of the images."""
     cfg = load_config(args.config, None, args.data_root)
     cfg.model.backbone.mask = 'all'
@@ -68,15 +67,7 @@ def prepare(args: argparse.Namespace, name: str, **options: Any) -> Config:
         ('train_dataloader', args.images_per_class),
         ('test_dataloader', args.test_images_per_class),
     ):
-        cfg[loader].dataset = dict(
-            type='HeldOutSplit',
-            held_out=True,
-            num_per_class=number,
-            dataset=cfg[loader].dataset,
-        )
-    cfg.work_dir = str(Path(args.work_dir, name))
-    cfg.experiment_name = f'{name}_{time.time_ns()}'
-    cfg.log_level = 'WARNING'
+        cfg[loader].dataset = part_of(cfg[loader].dataset, number)
     cfg.default_hooks.checkpoint.interval = -1  # only the last one
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     add_hook(cfg, 'ChannelsLastHook')
@@ -85,30 +76,29 @@ def prepare(args: argparse.Namespace, name: str, **options: Any) -> Config:
 
 def train_plain(args: argparse.Namespace) -> str:
     """Train the plain network; return its checkpoint."""
-    cfg = prepare(args, 'plain', **{ATTENTION: None})
+    cfg = prepare(args, **{ATTENTION: None})
     cfg.train_cfg.max_epochs = args.plain_epochs
     cfg.param_scheduler = dict(
         type='CosineAnnealingLR', T_max=args.plain_epochs, convert_to_iter_based=True
     )
-    cfg.randomness = dict(seed=0)
-    Runner.from_cfg(cfg).train()
-    return Path(cfg.work_dir, 'last_checkpoint').read_text()
+    runner = quiet_runner(cfg, Path(args.work_dir, 'plain'), seed=0)
+    runner.train()
+    return Path(runner.work_dir, 'last_checkpoint').read_text()
 
 
 def fine_tune(
     args: argparse.Namespace, plain: str, options: Dict[str, Any], seed: int
 ) -> List[float]:
     """Return the accuracy in percent before and after training on."""
-    cfg = prepare(args, 'fine_tune', **options)
+    cfg = prepare(args, **options)
     cfg.load_from = plain
     cfg.optim_wrapper.optimizer.lr = args.lr
     cfg.param_scheduler = None
     cfg.train_cfg.max_epochs = args.epochs
-    cfg.randomness = dict(seed=seed)
+    folder = Path(args.work_dir, 'fine_tune')
     # A runner of its own: one that has loaded would train from fresh weights.
-    before = Runner.from_cfg(cfg).test()['accuracy/top1']
-    cfg.experiment_name += '_train'
-    runner = Runner.from_cfg(cfg)
+    before = quiet_runner(cfg, folder, seed).test()['accuracy/top1']
+    runner = quiet_runner(cfg, folder, seed)
     runner.train()
     return [before, runner.test()['accuracy/top1']]
 

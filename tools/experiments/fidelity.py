@@ -6,16 +6,16 @@ What has been run is not run again.
 """
 
 import argparse
+from itertools import product
 from pathlib import Path
 from typing import List
 
 import torch
 
 from ean_mm.launch import explain_errors
-from studies.command_line import add_arguments
-from studies.fidelity import COLUMNS, STARTS, FidelityTable
+from studies.command_line import add_arguments, read_results, report
+from studies.fidelity import COLUMNS, STARTS, FidelityTable, Short
 from studies.fidelity_report import fidelity_block
-from studies.markdown import fill
 from studies.results import Results, Rows
 
 
@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads or 1)
-    whole = Results(args.csv or args.work_dir / 'results.csv')
+    whole = read_results(args)
     rows = Rows(args.shorts or args.work_dir / 'fidelity.csv', COLUMNS)
     tables = [
         FidelityTable(
@@ -50,10 +50,8 @@ def main() -> None:
     ]
     if not args.only_report:
         train(args, tables, whole, rows)
-    block = fidelity_block(tables, whole, rows)
-    for path in args.report:
-        fill(path, {f'{args.protocol} fidelity {args.network}': block})
-    print(block)
+    name = f'{args.protocol} fidelity {args.network}'
+    report(args, {name: fidelity_block(tables, whole, rows)})
 
 
 def train(
@@ -61,23 +59,13 @@ def train(
 ) -> None:
     """Train what has not been trained yet."""
     for start, budgets in STARTS.items():
-        for epochs in budgets:
-            for table in tables:
-                due = [
-                    short
-                    for short in table.runs(whole, args.masks)
-                    if (short.start, short.epochs) == (start, epochs)
-                    and not _has(rows, table.key(short))
-                ]
-                for row in table.judge(due, args.work_dir) if due else ():
-                    rows.append(row)
-                    print(
-                        ', '.join(str(row[name]) for name in COLUMNS if name != 'curve')
-                    )
-
-
-def _has(rows: Rows, key: dict) -> bool:
-    return any(key.items() <= row.items() for row in rows.rows)
+        for epochs, table in product(budgets, tables):
+            masks = list(table.masks(whole))[: args.masks]
+            shorts = [Short(start, epochs, mask) for mask in masks]
+            due = [short for short in shorts if not table.rows_of(short, rows)]
+            for row in table.judge(due, args.work_dir) if due else ():
+                rows.append(row)
+                print(', '.join(str(row[name]) for name in COLUMNS if name != 'curve'))
 
 
 if __name__ == '__main__':

@@ -9,8 +9,7 @@ compare them. What has been run is not run again.
 import argparse
 
 from ean_mm.launch import explain_errors
-from studies.command_line import add_arguments, read_results, read_table
-from studies.markdown import fill
+from studies.command_line import add_arguments, read_results, read_table, report
 from studies.ranking_report import ranking_block
 from studies.ranking_table import RankingTable
 from studies.scheduler import run_table
@@ -59,9 +58,7 @@ def main() -> None:
             score_masks(table, results, args.work_dir, batches)
     block = ranking_block(table, results, args.calibration_batches)
     name = f'{args.protocol} ranking {args.network} {args.attention}'
-    for path in args.report:
-        fill(path, {name: block})
-    print(block)
+    report(args, {name: block})
 
 
 if __name__ == '__main__':

@@ -10,8 +10,7 @@ A killed table goes on by the same command.
 import argparse
 
 from ean_mm.launch import explain_errors
-from studies.command_line import add_arguments, read_results, read_table
-from studies.markdown import fill
+from studies.command_line import add_arguments, read_results, read_table, report
 from studies.report import table_blocks
 from studies.scheduler import run_table
 from studies.table import VARIANTS, Table
@@ -44,10 +43,7 @@ def main() -> None:
     results = read_results(args)
     if not args.only_report:
         run_table(table, results, args.work_dir, args.jobs, args.threads)
-    blocks = table_blocks(results, args.protocol, table.options)
-    for path in args.report:
-        fill(path, blocks)
-    print(blocks[args.protocol])
+    report(args, table_blocks(results, args.protocol, table.options))
 
 
 if __name__ == '__main__':

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 
 from ean_mm.launch import explain_errors
-from studies.command_line import add_report_arguments
-from studies.markdown import fill
+from studies.command_line import add_report_arguments, report
 from studies.results import Rows
 from studies.stock_configs import TOOLBOXES
 from studies.swap_matrix import COLUMNS, RESULTS, run_matrix
@@ -45,10 +44,7 @@ def main() -> None:
     rows = Rows(args.csv, COLUMNS)
     if not args.only_report:
         compare(args, rows)
-    block = swap_block(rows.rows)
-    for path in args.report:
-        fill(path, {'swap matrix': block})
-    print(block)
+    report(args, {'swap matrix': swap_block(rows.rows)})
 
 
 def compare(args: argparse.Namespace, rows: Rows) -> None:

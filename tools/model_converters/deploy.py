@@ -58,6 +58,43 @@ def build(config: Any, checkpoint: Dict[str, Any], mask: str) -> nn.Module:
     return load_trained(model, checkpoint, mask)
 
 
+def deploy(module: nn.Module, name: str, args: argparse.Namespace) -> str:
+    """Deploy a module in the memory format asked for, or else in the faster one.
+
+    Args:
+        module: The module, with its mask set.
+        name: Its name in the model.
+        args: The command line.
+
+    Returns:
+        The memory format.
+
+    Raises:
+        ValueError: The deployed module computes something else.
+    """
+    first = next(m for m in module.modules() if isinstance(m, nn.Conv2d))
+    images = torch.randn(
+        args.batch_size, first.in_channels, args.image_size, args.image_size
+    )
+    forms = dict(trained=module)
+    for memory_format in MEMORY_FORMATS:
+        if args.memory_format in ('auto', memory_format):
+            forms[memory_format] = copy.deepcopy(module)
+            forms[memory_format].switch_to_deploy(memory_format)
+    with torch.inference_mode():
+        seconds = median_seconds(
+            [partial(network, images) for network in forms.values()]
+        )
+    times = dict(zip(forms, seconds))
+    for form in forms:
+        print(f'{name}, mask {module.mask}, {form}: {1000 * times[form]:.1f} ms')
+    best = min((form for form in forms if form != 'trained'), key=times.get)
+    difference = require_same_outputs(module, forms[best], images, name)
+    print(f'{name}: relative difference of the outputs {difference:.1e}')
+    module.switch_to_deploy(best)
+    return best
+
+
 def main() -> None:
     args = parse_args()
     if Path(args.target).suffix != '.pth':
@@ -74,27 +111,7 @@ def main() -> None:
         node['mask'] = masks[name]
         if not hasattr(module, 'switch_to_deploy'):
             continue
-        first = next(m for m in module.modules() if isinstance(m, nn.Conv2d))
-        images = torch.randn(
-            args.batch_size, first.in_channels, args.image_size, args.image_size
-        )
-        forms = dict(trained=module)
-        for memory_format in MEMORY_FORMATS:
-            if args.memory_format in ('auto', memory_format):
-                forms[memory_format] = copy.deepcopy(module)
-                forms[memory_format].switch_to_deploy(memory_format)
-        with torch.inference_mode():
-            seconds = median_seconds(
-                [partial(network, images) for network in forms.values()]
-            )
-        times = dict(zip(forms, seconds))
-        for form in forms:
-            print(f'{name}, mask {masks[name]}, {form}: {1000 * times[form]:.1f} ms')
-        best = min((form for form in forms if form != 'trained'), key=times.get)
-        difference = require_same_outputs(module, forms[best], images, name)
-        print(f'{name}: relative difference of the outputs {difference:.1e}')
-        module.switch_to_deploy(best)
-        node['deploy'] = best
+        node['deploy'] = deploy(module, name, args)
         for key in ('init_cfg', 'pretrained'):
             node.pop(key, None)
             node.get('backbone', {}).pop(key, None)  # what EANWrapper wraps

@@ -68,7 +68,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Network:
+class Classifier:
     """A trained classifier and its data.
 
     Args:
@@ -201,7 +201,7 @@ def require_map(model: nn.Module, layer: nn.Module, inputs: Tensor) -> None:
         )
 
 
-def read_networks(names: List[str], data_root: Optional[str]) -> List[Network]:
+def read_networks(names: List[str], data_root: Optional[str]) -> List[Classifier]:
     """Load the networks that the command line names."""
     names, networks = list(names), []
     while names:
@@ -212,7 +212,7 @@ def read_networks(names: List[str], data_root: Optional[str]) -> List[Network]:
             config, checkpoint = name, names.pop(0)
         else:
             raise EANError(f'name the checkpoint of {name} behind it')
-        networks.append(Network(config, checkpoint, data_root))
+        networks.append(Classifier(config, checkpoint, data_root))
     return networks
 
 

@@ -2,9 +2,10 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, Type, TypeVar
+from typing import Any, Dict, Type, TypeVar
 
 from ean_mm.launch import OptionAction
+from studies.markdown import fill
 from studies.protocols import PROTOCOLS
 from studies.results import Results
 from studies.table import Table
@@ -62,6 +63,18 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='run nothing, report what has been run',
     )
+
+
+def report(args: argparse.Namespace, blocks: Dict[str, str]) -> None:
+    """Print the first of a report's blocks, and write all of them where asked for.
+
+    Args:
+        args: The command line, with :func:`add_report_arguments`.
+        blocks: Texts by the names of their places in documents.
+    """
+    for path in args.report:
+        fill(path, blocks)
+    print(next(iter(blocks.values())))
 
 
 def read_table(args: argparse.Namespace, kind: Type[T], **choice: Any) -> T:

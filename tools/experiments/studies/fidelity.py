@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
+from ean_mm.launch import quiet_runner
 from ean_mm.search import Request, SearchSpace, TrainedEvaluation
-from studies.results import Results, Row
+from studies.results import Results, Row, Rows
 from studies.run import SEARCH, where_and_when
 from studies.table import SHARED, UNSHARED, Table, read_mask
 
@@ -98,13 +98,6 @@ class FidelityTable:
                 reached.setdefault(row['mask'], []).append(row['percent'])
         return reached
 
-    def runs(self, results: Results, num_masks: int) -> Iterator[Short]:
-        """Yield the short trainings, of so many masks at most."""
-        for start, budgets in STARTS.items():
-            for epochs in budgets:
-                for mask in list(self.masks(results))[:num_masks]:
-                    yield Short(start, epochs, mask)
-
     def key(self, short: Short) -> Dict[str, Any]:
         """Return the part of a row that names it."""
         return dict(
@@ -114,6 +107,11 @@ class FidelityTable:
             seed=self.seed,
             **short._asdict(),
         )
+
+    def rows_of(self, short: Short, rows: Rows) -> List[Row]:
+        """Return the rows of a short training: one, or none yet."""
+        key = self.key(short)
+        return [row for row in rows.rows if key.items() <= row.items()]
 
     def config(self, attention: bool = True) -> Config:
         """Return the config of the whole training on the images of a search."""
@@ -149,9 +147,7 @@ class FidelityTable:
             cfg.model.backbone.attention.init = 'identity'
             cfg.optim_wrapper.optimizer.lr = FINE_TUNING_LR
         name = f'{self.name}_{self.attention}_{start}_{epochs}'.replace(' ', '_')
-        cfg.work_dir = str(work_dir / name)
-        cfg.experiment_name = f'{name}_{time.time_ns()}'
-        runner = Runner.from_cfg(cfg)
+        runner = quiet_runner(cfg, work_dir / name)
         runner._init_model_weights()
         runner.load_or_resume()
         space = SearchSpace(runner.model)
@@ -160,7 +156,7 @@ class FidelityTable:
             space,
             runner.val_loop.dataloader,
             runner.val_loop.evaluator,
-            Path(cfg.work_dir),
+            Path(runner.work_dir),
             budget=epochs * len(runner.train_dataloader),
             seed=self.seed,
         )
@@ -183,8 +179,5 @@ class FidelityTable:
         """Train the plain network to the end, once; return its checkpoint."""
         folder = work_dir / f'{self.name}_plain'
         if not (folder / 'last_checkpoint').is_file():
-            cfg = self.config(attention=False)
-            cfg.work_dir = str(folder)
-            cfg.experiment_name = f'plain_{time.time_ns()}'
-            Runner.from_cfg(cfg).train()
+            quiet_runner(self.config(attention=False), folder).train()
         return Path((folder / 'last_checkpoint').read_text().strip())

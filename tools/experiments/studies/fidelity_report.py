@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Sequence, Set, Tuple
 import numpy as np
 from scipy.stats import kendalltau
 
-from studies.fidelity import STARTS, FidelityTable
+from studies.fidelity import STARTS, FidelityTable, Short
 from studies.report_text import markdown_table
 from studies.results import Results, Row, Rows
 
@@ -41,8 +41,8 @@ def fidelity_block(tables: Sequence[FidelityTable], whole: Results, rows: Rows) 
             for epochs in sorted(budgets):
                 own = [
                     row
-                    for row in rows.rows
-                    if row['mask'] in reached and _is_of(row, table, start, epochs)
+                    for mask in reached
+                    for row in table.rows_of(Short(start, epochs, mask), rows)
                 ]
                 if len(own) < 3:
                     continue
@@ -70,19 +70,6 @@ def fidelity_block(tables: Sequence[FidelityTable], whole: Results, rows: Rows) 
         f'{markdown_table(head, lines)}\n\n'
         f'{seconds / 3600:.2f} hours of one thread on {"; ".join(sorted(machines))}, '
         'beside other work: the seconds are upper bounds.'
-    )
-
-
-def _is_of(row: Row, table: FidelityTable, start: str, epochs: int) -> bool:
-    return all(
-        row[name] == value
-        for name, value in dict(
-            protocol=table.name,
-            network=table.network,
-            attention=table.attention,
-            start=start,
-            epochs=epochs,
-        ).items()
     )
 
 

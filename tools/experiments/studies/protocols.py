@@ -14,7 +14,7 @@ CIFAR_ATTENTIONS = dict(
 
 
 @dataclass(frozen=True)
-class Network:
+class TableNetwork:
     """A network of a table, and the task that it is trained for.
 
     Args:
@@ -52,7 +52,7 @@ class Protocol:
             override in the configs of searches, by their names.
     """
 
-    networks: Dict[str, Network]
+    networks: Dict[str, TableNetwork]
     epochs: Optional[int] = None
     supernet_epochs: Optional[int] = None
     images_per_class: Optional[int] = None
@@ -65,8 +65,8 @@ BALANCED = {'custom_hooks.1.sampling': 'balanced'}
 DECAYED = {'param_scheduler': [dict(type='MultiStepLR', milestones=[10, 15])]}
 
 
-def _cifar10(depth: int, **changes: Any) -> Network:
-    return Network(
+def _cifar10(depth: int, **changes: Any) -> TableNetwork:
+    return TableNetwork(
         config='ean/resnet20_se_cifar10.py',
         search='ean/resnet20_se_search_cifar10.py',
         **{'options': {'model.backbone.depth': depth}, **changes},
@@ -75,7 +75,7 @@ def _cifar10(depth: int, **changes: Any) -> Network:
 
 DIGITS = Protocol(
     networks={
-        'ResNet-20': Network(
+        'ResNet-20': TableNetwork(
             config='ean/resnet20_se_digits.py',
             search='ean/resnet20_se_search_digits.py',
         )
@@ -104,7 +104,7 @@ MINI = Protocol(
 
 BENCH = Protocol(
     networks={
-        'ResNet-20': Network(
+        'ResNet-20': TableNetwork(
             config='ean/resnet20_se_everywhere_cifar10-16px.py',
             search='ean/resnet20_se_search_cifar10-16px.py',
         )
@@ -136,13 +136,13 @@ FULL = Protocol(
 )
 """all of CIFAR-10 by the schedule of the configs, for a GPU"""
 
-RETINANET = Network(
+RETINANET = TableNetwork(
     config='ean_det/retinanet_ean-r18_fpn_bccd.py',
     attentions=dict(SE=dict(type='SEAttention')),
     metric='pascal_voc/mAP',
     to_percent=100.0,
 )
-FCN = Network(
+FCN = TableNetwork(
     config='ean_seg/fcn_ean-r18-d8_camvid.py',
     attentions=dict(SE=dict(type='SEAttention')),
     metric='mIoU',

@@ -16,7 +16,7 @@ from studies.report_text import (
 from studies.results import Results, Row
 from studies.run import SEARCH
 from studies.table import (
-    PLAIN,
+    PLAIN_NETWORK,
     RANDOM,
     SEARCHED,
     SHARED,
@@ -54,7 +54,7 @@ class NetworkReport:
 
     def rows_of(self, attention: str, variant: str) -> List[Row]:
         """Return the rows of a variant; the plain network is every attention's."""
-        attention = 'none' if variant == PLAIN else attention
+        attention = 'none' if variant == PLAIN_NETWORK else attention
         return [
             row
             for row in self.trained
@@ -79,7 +79,7 @@ class NetworkReport:
             column: What to compare.
         """
         if attention == ALL:
-            if variant == PLAIN or column == 'parameters':
+            if variant == PLAIN_NETWORK or column == 'parameters':
                 return []
             pairs = (self.differences(one, variant, column) for one in self.attentions)
             return [difference for of_one in pairs for difference in of_one]
@@ -111,7 +111,7 @@ class NetworkReport:
         for variant, claim in (
             (RANDOM, 'The search finds better masks than chance'),
             (UNSHARED, 'The searched mask keeps the accuracy of usual attention'),
-            (PLAIN, 'It is more accurate than the plain network'),
+            (PLAIN_NETWORK, 'It is more accurate than the plain network'),
         ):
             shown = [
                 f'{attention} {with_interval(differences, "percent")} points, '
@@ -137,10 +137,10 @@ class NetworkReport:
         """Return how many parameters attention adds, searched and unshared."""
         means = {
             variant: statistics.fmean(values)
-            for variant in (PLAIN, SEARCHED, UNSHARED)
+            for variant in (PLAIN_NETWORK, SEARCHED, UNSHARED)
             if (values := self.by_seed(attention, variant, 'parameters').values())
         }
-        plain = means.pop(PLAIN, None)
+        plain = means.pop(PLAIN_NETWORK, None)
         return {} if plain is None else {v: means[v] - plain for v in means}
 
     def summary(self) -> List[List[str]]:
@@ -183,7 +183,7 @@ class NetworkReport:
         lines = []
         for attention in ['none', *self.attentions]:
             for variant in VARIANTS.values():
-                if (attention == 'none') != (variant == PLAIN):
+                if (attention == 'none') != (variant == PLAIN_NETWORK):
                     continue
                 rows = self.rows_of(attention, variant)
                 if not rows:
@@ -203,7 +203,7 @@ class NetworkReport:
     def _differences(self) -> str:
         lines = []
         for attention in self._compared():
-            for variant in (RANDOM, PLAIN, UNSHARED, SHARED):
+            for variant in (RANDOM, PLAIN_NETWORK, UNSHARED, SHARED):
                 differences = {
                     column: self.differences(attention, variant, column)
                     for column in COLUMNS

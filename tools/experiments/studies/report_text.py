@@ -16,8 +16,7 @@ def effort(rows: Iterable[Row]) -> str:
     """Say how many runs rows are of, and the time and the machines that they took."""
     runs = {row['config_hash']: row for row in rows}.values()
     hours = sum(row['train_seconds'] for row in runs) / 3600
-    machines = sorted({_machine(row) for row in runs})
-    return f'{len(runs)} runs, {hours:.2f} hours on {"; ".join(machines)}.'
+    return f'{len(runs)} runs, {hours:.2f} hours on {machines(runs)}.'
 
 
 def mean_interval(values: Sequence[float]) -> List[float]:
@@ -70,6 +69,12 @@ def span(rows: Sequence[Row], column: str) -> str:
     return f'{low:,}' if low == high else f'{low:,} to {high:,}'
 
 
-def _machine(row: Row) -> str:
-    threads = 'thread' if row['threads'] == 1 else 'threads'
-    return f'{row["machine"]} ({row["threads"]} {threads}), PyTorch {row["torch"]}'
+def machines(rows: Iterable[Row]) -> str:
+    """Name the machines that rows were made on."""
+    names = set()
+    for row in rows:
+        threads = 'thread' if row['threads'] == 1 else 'threads'
+        names.add(
+            f'{row["machine"]} ({row["threads"]} {threads}), PyTorch {row["torch"]}'
+        )
+    return '; '.join(sorted(names))

@@ -1,6 +1,5 @@
 """A run: one training, known by the hash of its config."""
 
-import copy
 import hashlib
 import json
 import shutil
@@ -12,8 +11,8 @@ from typing import Any, Dict, Optional
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 
+from ean_mm.launch import quiet_runner
 from ean_mm.mask import Mask
 from ean_mm.models import count_parameters
 from studies.results import LABEL, Row
@@ -101,7 +100,7 @@ def execute(run: Run, work_dir: Path) -> Row:
     """
     folder = run.folder(work_dir)
     shutil.rmtree(folder, ignore_errors=True)
-    runner = build_runner(run, folder)
+    runner = quiet_runner(run.cfg, folder)
     started = time.perf_counter()
     runner.train()
     seconds = time.perf_counter() - started
@@ -129,14 +128,6 @@ def execute(run: Run, work_dir: Path) -> Row:
         mask=str(runner.model.backbone.mask),
         parameters=count_parameters(runner.model),
     )
-
-
-def build_runner(run: Run, folder: Path) -> Runner:
-    """Build the runner of a run."""
-    cfg = copy.deepcopy(run.cfg)
-    cfg.work_dir = str(folder)
-    cfg.experiment_name = f'{run.hash}_{time.time_ns()}'
-    return Runner.from_cfg(cfg)
 
 
 def where_and_when() -> Row:

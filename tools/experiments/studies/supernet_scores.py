@@ -7,12 +7,13 @@ from typing import Dict, List, Sequence
 import torch
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
+from ean_mm.launch import quiet_runner
 from ean_mm.models import count_parameters
 from ean_mm.search import BNCalibration, MaskEvaluator, SearchSpace
 from ean_mm.search.evaluation.calibration import draw_batches
 from studies.ranking_table import RankingTable
 from studies.results import Results, Row
-from studies.run import Run, build_runner, execute, where_and_when
+from studies.run import Run, execute, where_and_when
 from studies.table import read_mask
 
 SUPERNET = 'supernet'
@@ -68,7 +69,7 @@ def _score(
     search: Run, work_dir: Path, masks: Sequence[str], calibration_batches: int
 ) -> List[Row]:
     folder = search.folder(work_dir)
-    runner = build_runner(search, folder / 'scores')
+    runner = quiet_runner(search.cfg, folder / 'scores')
     runner.load_checkpoint(find_latest_checkpoint(str(folder)))
     model = runner.model.to(memory_format=torch.channels_last)
     calibration = None

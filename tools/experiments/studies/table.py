@@ -11,18 +11,18 @@ from mmengine.config import Config
 from ean_mm.errors import EANError
 from ean_mm.launch import add_hook, check, load_config
 from ean_mm.mask import Mask
-from studies.protocols import PROTOCOLS, Network
+from studies.protocols import PROTOCOLS, TableNetwork
 from studies.results import Results
 from studies.run import LOG_KEYS, RESULT_KEYS, SEARCH, Run
 
-PLAIN = 'plain'
+PLAIN_NETWORK = 'plain'
 UNSHARED = 'unshared everywhere'
 SHARED = 'shared everywhere'
 SEARCHED = 'searched mask'
 RANDOM = 'random mask'
 VARIANTS = {
     variant.partition(' ')[0]: variant
-    for variant in (PLAIN, UNSHARED, SHARED, SEARCHED, RANDOM)
+    for variant in (PLAIN_NETWORK, UNSHARED, SHARED, SEARCHED, RANDOM)
 }
 """the variants by their short names"""
 
@@ -95,7 +95,7 @@ class Table:
         done = results.by_hash()
         for seed in self.seeds:
             for name, network in self.networks.items():
-                yield self.run(name, 'none', PLAIN, seed, 'none')
+                yield self.run(name, 'none', PLAIN_NETWORK, seed, 'none')
                 for attention in self._attentions_of(network):
                     mask = None
                     if network.search is None:
@@ -117,10 +117,10 @@ class Table:
 
     def __len__(self) -> int:
         """Number of its runs, if there are as many random masks as asked for."""
-        numbers = {PLAIN: 0, RANDOM: self.random_masks}
+        numbers = {PLAIN_NETWORK: 0, RANDOM: self.random_masks}
         of_attention = sum(numbers.get(v, 1) for v in self.variants - {SEARCH})
         return len(self.seeds) * sum(
-            (PLAIN in self.variants)
+            (PLAIN_NETWORK in self.variants)
             + len(self._attentions_of(network))
             * (of_attention + (network.search is not None and SEARCH in self.variants))
             for network in self.networks.values()
@@ -133,7 +133,7 @@ class Table:
             ValueError: A folder is missing.
         """
         for name in self.networks:
-            run = self.run(name, 'none', PLAIN, self.seeds[0], 'none')
+            run = self.run(name, 'none', PLAIN_NETWORK, self.seeds[0], 'none')
             check(run.cfg, ('train_dataloader', 'test_dataloader'))
 
     def run(
@@ -164,10 +164,10 @@ class Table:
             return {**self._options, **self._search_options}
         return self._options
 
-    def _attentions_of(self, network: Network) -> List[str]:
+    def _attentions_of(self, network: TableNetwork) -> List[str]:
         return [name for name in self.attentions if name in network.attentions]
 
-    def _given_mask(self, network: Network) -> Mask:
+    def _given_mask(self, network: TableNetwork) -> Mask:
         cfg = _load(network.config, self._data_root)
         return Mask.from_file(cfg.model.backbone.mask)
 
@@ -186,7 +186,7 @@ class Table:
         if self.protocol.images_per_class is not None:
             _use_part(cfg, self.protocol.images_per_class)
         if self.protocol.test_images_per_class is not None:
-            cfg.test_dataloader.dataset = _part(
+            cfg.test_dataloader.dataset = part_of(
                 cfg.test_dataloader.dataset, self.protocol.test_images_per_class
             )
         cfg.merge_from_dict({**task.options, **self.protocol.options})
@@ -198,7 +198,6 @@ class Table:
         if not searches:
             cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.randomness = dict(seed=seed)
-        cfg.log_level = 'ERROR'
         # A run that was killed begins again, so that it needs no exact resuming, and
         # mmengine's hook leaves the random numbers as the results' rows had them.
         cfg.default_hooks.checkpoint.update(
@@ -279,12 +278,13 @@ def _use_part(cfg: Config, images_per_class: int) -> None:
     for loader in ('train_dataloader', 'val_dataloader'):
         split = cfg[loader].dataset
         if split.type == 'HeldOutSplit':
-            split.dataset = _part(split.dataset, images_per_class)
+            split.dataset = part_of(split.dataset, images_per_class)
         elif loader == 'train_dataloader':
-            cfg[loader].dataset = _part(split, images_per_class)
+            cfg[loader].dataset = part_of(split, images_per_class)
 
 
-def _part(dataset: Dict[str, Any], images_per_class: int) -> Dict[str, Any]:
+def part_of(dataset: Dict[str, Any], images_per_class: int) -> Dict[str, Any]:
+    """Return the config of a part of a data set."""
     return dict(
         type='HeldOutSplit',
         held_out=True,

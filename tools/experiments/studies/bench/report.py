@@ -10,7 +10,7 @@ from scipy.stats import kendalltau
 
 from studies.bench.analysis import FEWEST, Analysis
 from studies.bench.order import STAGE_BLOCKS
-from studies.report_text import markdown_table
+from studies.report_text import machines, markdown_table
 from studies.results import Row
 from studies.table import read_mask
 
@@ -172,18 +172,12 @@ def _effort(rows: Sequence[Row]) -> str:
     hours, cpu_hours = (
         sum(row[name] for row in rows) / 3600 for name in ('seconds', 'cpu_seconds')
     )
-    machines = sorted(
-        {
-            f'{r["machine"]} (threads: {r["threads"]}), PyTorch {r["torch"]}'
-            for r in rows
-        }
-    )
     epochs = len(rows[0]['test_accuracies'].split())
     diverged = sum('nan' in row['train_losses'] for row in rows)
     return (
         f'{f"{diverged} trainings diverged. " if diverged else ""}'
         f'{len(rows)} trainings of {epochs} epochs, {hours:.1f} hours, of the '
-        f'processor {cpu_hours:.1f}, on {"; ".join(machines)}. *Spread* is the '
+        f'processor {cpu_hours:.1f}, on {machines(rows)}. *Spread* is the '
         'standard deviation of the true means of the masks, *noise* that of one '
         'training, both in points; *explained* are shares of the squared spread, '
         'estimates that may fall below 0. The *ceiling* is the tau that true means '

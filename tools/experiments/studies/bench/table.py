@@ -1,17 +1,18 @@
 """The trainings of a bench, each of which is a row."""
 
 import copy
-import statistics
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Optional
 
+import numpy as np
 import torch
 from mmengine.config import Config
 
 from ean_mm.launch import check
 from ean_mm.models import count_parameters
+from ean_mm.profiling import time_alternately
 from ean_mm.search.space import Bits
 from studies.bench.order import Job
 from studies.bench.training import BenchTraining
@@ -95,7 +96,6 @@ class Bench:
         """Return the config of a seed's trainings."""
         cfg = self._table(seed=seed).config()
         cfg.work_dir = str(self._work_dir)
-        cfg.experiment_name = f'bench_{self.attention}_{seed}_{time.time_ns()}'
         return cfg
 
     def train(self, job: Job) -> Row:
@@ -141,12 +141,11 @@ def _latencies(training: BenchTraining, bits: Bits) -> Row:
         networks.append(network)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    times: List[List[float]] = [[], []]
-    for _ in range(REPEATS):
-        for network, own in zip(networks, times):
-            started = time.thread_time()
-            network(image, mode='tensor')
-            own.append(1000 * (time.thread_time() - started))
+    seconds = time_alternately(
+        [partial(network, image, mode='tensor') for network in networks],
+        REPEATS,
+        clock=time.thread_time,
+    )
     torch.set_num_threads(threads)
-    masked, plain = (round(statistics.median(own), 4) for own in times)
+    masked, plain = np.median(1000 * seconds, axis=1).round(4).tolist()
     return dict(latency=masked, plain_latency=plain)

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from ean_mm.launch import quiet_runner
 from ean_mm.search import SearchSpace
 from ean_mm.search.evaluation.batches import short_loader
 from ean_mm.search.evaluation.short_config import short_config
@@ -96,7 +97,7 @@ class BenchTraining(MaskTraining):
     """
 
     def __init__(self, cfg: Config, seed: int, images: Optional[Images] = None) -> None:
-        runner: Any = Runner.from_cfg(cfg)
+        runner: Any = quiet_runner(cfg, cfg.work_dir)
         runner._init_model_weights()
         self.model = runner.model
         """the network as initialised"""

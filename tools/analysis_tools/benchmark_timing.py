@@ -1,0 +1,115 @@
+"""Times of networks, and the memory of their training."""
+
+import argparse
+import re
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmark_networks import TimedNetwork, count, prepare
+from benchmark_records import Setting, make_records
+from benchmark_report import Record
+from ean_mm.models.masked_backbone import MEMORY_FORMATS
+from ean_mm.profiling import time_alternately
+
+WARM_UP = 2  # rounds that do not count: the first ones allocate and choose algorithms
+
+
+class TrainingStep:
+    """A training step of a backbone, with a loss on all of its last feature map.
+
+    Args:
+        model: The backbone, in training mode.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.optimizer = torch.optim.SGD(
+            model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4
+        )
+
+    def __call__(self, images: Tensor) -> None:
+        features = self.model(images)
+        last = features if isinstance(features, Tensor) else features[-1]
+        last.square().mean().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+def peak_memory(
+    network: TimedNetwork, memory_format: str, shape: Sequence[int], device: str
+) -> float:
+    """Return the MiB that this process, or CUDA, has held in three training steps."""
+    step = TrainingStep(prepare(network, False, memory_format, device, training=True))
+    images = torch.randn(shape).to(device, memory_format=MEMORY_FORMATS[memory_format])
+    for _ in range(3):
+        step(images)
+    if images.is_cuda:
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    # Not getrusage's maximum, which begins with that of the parent process.
+    status = Path('/proc/self/status').read_text()
+    return int(re.search(r'VmHWM:\s+(\d+) kB', status).group(1)) / 1024
+
+
+def in_fresh_process(threads: int, *arguments: Any) -> float:
+    """Return :func:`peak_memory` of a process of its own."""
+    with ProcessPoolExecutor(
+        1, get_context('spawn'), torch.set_num_threads, (threads,)
+    ) as process:
+        return process.submit(peak_memory, *arguments).result()
+
+
+def time_rounds(
+    calls: Sequence[Tuple[Callable[[Tensor], Any], Tensor]],
+    rounds: int,
+    rng: np.random.Generator,
+    training: bool = False,
+) -> np.ndarray:
+    """Time networks, each round in a new order; return ms ``(networks, rounds)``."""
+    functions = [partial(call, images) for call, images in calls]
+    with torch.inference_mode(not training):
+        return 1000 * time_alternately(functions, rounds, rng=rng)
+
+
+def measure(
+    networks: Sequence[TimedNetwork],
+    repeat: int,
+    deployed: bool,
+    memory_format: str,
+    args: argparse.Namespace,
+) -> Iterator[List[Record]]:
+    """Build the networks and yield their records, one setting after the other."""
+    torch.manual_seed(args.seed + repeat)
+    rng = np.random.default_rng(args.seed + repeat)
+    form = (deployed, memory_format)
+    models = [prepare(n, *form, args.device, args.training) for n in networks]
+    for batch, threads in product(args.batch, args.threads):
+        setting = Setting(*form, batch, threads, args.training)
+        # No bar that moves: drawing it would take time from what is timed.
+        print(f'repeat {repeat} of {args.repeats}: {setting}', file=sys.stderr)
+        torch.set_num_threads(threads)
+        shape = (batch, 3, args.image_size, args.image_size)
+        images = torch.randn(shape).to(args.device)
+        in_format = images.to(memory_format=MEMORY_FORMATS[memory_format])
+        if args.training:
+            calls = [(TrainingStep(model), in_format) for model in models]
+        else:
+            inputs = [images if n.is_reference else in_format for n in networks]
+            calls = list(zip(models, inputs))
+        times = time_rounds(calls, WARM_UP + args.rounds, rng, args.training)
+        times = times[:, WARM_UP:]
+        records = make_records(dict(zip(networks, times)), setting, repeat, rng)
+        for network, record in zip(networks, records):
+            record.update(count(network, record['deployed'], args.image_size))
+            if args.training:
+                of_network = (network, memory_format, shape, args.device)
+                record['peak_mib'] = in_fresh_process(threads, *of_network)
+        yield records
