@@ -45,7 +45,7 @@ def time_alternately(
         order = np.roll(np.arange(len(functions)), -number)
         if rng is not None:
             order = rng.permutation(len(functions))
-        for place in order:
+        for place in order.tolist():
             before()
             _wait_for_gpu()
             started = clock()

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import mmpretrain.models
 import torch
@@ -29,17 +29,17 @@ class TimedNetwork:
         source: The package it is from: ``'ean_mm'``, ``'mmpretrain'`` or ``'timm'``.
         network: Its name there, as ``'SEResNet-50'``.
         variant: ``'plain'``, ``'unshared'``, ``'shared'`` or a name of the mask.
+        build: Makes it, with random weights.
         attention: Short name of its attention, as ``'SE'``; None if it is plain.
         mask: Its mask, for a variant of that kind.
-        build: Makes it, with random weights.
     """
 
     source: str
     network: str
     variant: str
+    build: Callable[[], Any] = field(compare=False)
     attention: Optional[str] = None
     mask: Optional[str] = None
-    build: Optional[partial] = field(default=None, compare=False)
 
     @property
     def is_reference(self) -> bool:
@@ -59,29 +59,29 @@ def list_networks(args: argparse.Namespace) -> List[TimedNetwork]:
     _, blocks = EANResNet.arch_settings[args.depth]
     name = f'EANResNet-{args.depth}'
     make = partial(EANResNet, args.depth)
-    networks = [TimedNetwork('ean_mm', name, 'plain', build=make)]
+    networks = [TimedNetwork('ean_mm', name, 'plain', make)]
     for kind in dict.fromkeys(n.removesuffix('Attention') for n in args.attention):
         shared = partial(make, attention=dict(type=f'{kind}Attention'))
         unshared = partial(shared, share='block')
-        networks.append(TimedNetwork('ean_mm', name, 'unshared', kind, build=unshared))
-        networks.append(TimedNetwork('ean_mm', name, 'shared', kind, build=shared))
+        networks.append(TimedNetwork('ean_mm', name, 'unshared', unshared, kind))
+        networks.append(TimedNetwork('ean_mm', name, 'shared', shared, kind))
         masks = [Mask.parse(text, blocks, name) for text in args.masks]
         if not masks:
             default = Mask.parse(DEFAULT_MASKS.get(kind, HALF), RESNET50_BLOCKS)
             masks = [default.resize(blocks)]
         for number, mask in enumerate(masks, 1):
             variant = f'mask {number}' if len(masks) > 1 else 'mask'
-            build = partial(shared, mask=mask)
+            masked = partial(shared, mask=mask)
             networks.append(
-                TimedNetwork('ean_mm', name, variant, kind, str(mask), build)
+                TimedNetwork('ean_mm', name, variant, masked, kind, str(mask))
             )
     for source in args.references:
-        for kind, variant in ((None, 'plain'), ('SE', 'unshared')):
-            name = f'{kind or ""}ResNet'
+        for reference, variant in ((None, 'plain'), ('SE', 'unshared')):
+            name = f'{reference or ""}ResNet'
             build = _reference(source, name, args.depth)
             if build is not None:
                 name = f'{name}-{args.depth}'
-                networks.append(TimedNetwork(source, name, variant, kind, build=build))
+                networks.append(TimedNetwork(source, name, variant, build, reference))
     return networks
 
 
@@ -108,8 +108,8 @@ def prepare(
     model = network.build()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.1, 0.1)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.get_buffer('running_mean'), -0.1, 0.1)
+            nn.init.uniform_(module.get_buffer('running_var'), 0.5, 1.5)
             nn.init.uniform_(module.weight, 0.5, 1.5)
     model.to(device).train(training)
     if deployed and not network.is_reference:

@@ -12,14 +12,14 @@ import argparse
 import statistics
 import time
 from functools import partial
-from typing import Any, Callable, Dict, List
+from typing import Callable, Dict, List
 
 from ean_mm.launch import explain_errors
 from ean_mm.visualization import require_picture
 from mask_table import MaskTable, read_values
 from regret_report import Regrets, draw_regrets, mean_and_error, regret_table
 from result_file import ResultFile
-from searches_by_count import OPTUNA, OURS, SEARCHERS, search_as
+from searches_by_count import OPTUNA, OURS, SEARCHERS, Problem, search_as
 from simulator import SimulatedReward
 
 SPARSITY_WEIGHT = 2.0
@@ -56,9 +56,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def list_problems(args: argparse.Namespace) -> Dict[str, Callable[[int], Any]]:
+def list_problems(args: argparse.Namespace) -> Dict[str, Callable[[int], Problem]]:
     """Return what builds each problem from a seed, by the problem's name."""
-    problems: Dict[str, Callable[[int], Any]] = {
+    problems: Dict[str, Callable[[int], Problem]] = {
         f'{bits} bits, {args.pairwise:.0%} pairwise': partial(
             lambda bits, seed: SimulatedReward(bits, seed=seed, pairwise=args.pairwise),
             bits,

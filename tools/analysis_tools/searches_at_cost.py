@@ -1,7 +1,7 @@
 """Let searchers train masks for so many epochs, and return what they recommend."""
 
-from functools import cache
-from typing import Callable, Dict, List, Tuple
+from functools import cache, partial
+from typing import Callable, Dict, List, NamedTuple, Tuple
 
 from ean_mm.search.history import Request
 from ean_mm.search.space import Bits
@@ -22,28 +22,35 @@ SUPERNET_FIDELITY = 0.31
 SUPERNET_MASKS = 900
 
 
+class Trained(NamedTuple):
+    """A mask, and the epochs that it is trained for."""
+
+    bits: Bits
+    epochs: int
+
+
 def spend(
     searcher: BaseSearcher, training: SimulatedTraining, epochs: int
-) -> Dict[Request, float]:
+) -> Dict[Trained, float]:
     """Let a searcher train masks until the epochs are spent; return what it was told.
 
     A mask that is asked for again costs nothing, and ends the search at last.
     """
-    told: Dict[Request, float] = {}
+    told: Dict[Trained, float] = {}
     spent, draws, complete = 0, 0, True
     while complete and spent < epochs and draws < 3 * epochs / SHORT:
         asked = searcher.ask()
         requests = []
         for each in asked:
             budget = each.budget if isinstance(each, Request) else None
-            requests.append(Request(bits_of(each), budget or EPOCHS))
+            requests.append(Trained(bits_of(each), budget or EPOCHS))
         paid = []
         for each in requests:
             if each not in told:
-                if spent + each.budget > epochs:
+                if spent + each.epochs > epochs:
                     break
-                told[each] = training(each.bits, each.budget / EPOCHS)
-                spent += each.budget
+                told[each] = training(each.bits, each.epochs / EPOCHS)
+                spent += each.epochs
             paid.append(each)
         rewards = [told[each] for each in paid]
         if not paid:
@@ -54,7 +61,7 @@ def spend(
     return told
 
 
-def measured_best(told: Dict[Request, float]) -> Bits:
+def measured_best(told: Dict[Trained, float]) -> Bits:
     """Return the mask with the best measurement."""
     return max(told, key=told.__getitem__).bits
 
@@ -91,7 +98,7 @@ def by_controller(training: SimulatedTraining, trainings: int, seed: int) -> Bit
         training.num_bits, seed=seed, num_steps=steps, masks_per_step=MASKS_PER_STEP
     )
     told = spend(searcher, training, trainings * EPOCHS)
-    mode = Request(searcher.mode(), EPOCHS)  # it competes, as at a search's end
+    mode = Trained(searcher.mode(), EPOCHS)  # it competes, as at a search's end
     told.setdefault(mode, training(mode.bits))
     return measured_best(told)
 
@@ -126,10 +133,8 @@ def by_supernet_and_training(
 
 
 SEARCHERS: Dict[str, Callable[[SimulatedTraining, int, int], Bits]] = {
-    'surrogate': lambda *args: by_model(*args, budgets=()),
-    'surrogate, 4 and 20 epochs': lambda *args: by_model(
-        *args, budgets=(SHORT, EPOCHS)
-    ),
+    'surrogate': partial(by_model, budgets=()),
+    'surrogate, 4 and 20 epochs': partial(by_model, budgets=(SHORT, EPOCHS)),
     'random': at_random,
     'tpe': by_tpe,
     'controller': by_controller,

@@ -1,12 +1,14 @@
 """Let searchers look at so many distinct masks, and return what they find."""
 
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple, Union
 
 from mmengine.registry import TASK_UTILS
 
 from ean_mm.search.strategies.controller import PRESETS, RLController
 from ean_mm.search.strategies.optuna_searcher import OptunaSearcher
 from ean_mm.search.strategies.random_searcher import RandomSearcher
+from mask_table import MaskTable
+from simulator import SimulatedReward
 
 SEARCHERS: Dict[str, Dict[str, Any]] = {
     'paper': dict(type=RLController.__name__, preset='paper'),
@@ -21,9 +23,11 @@ OURS = 'default'  # its last steps differ: it searches anew for each number of m
 MAX_DRAWS = 2
 """a searcher that repeats itself stops after this many draws for each distinct mask"""
 
+Problem = Union[SimulatedReward, MaskTable]
+
 
 def search(
-    problem: Callable[[Sequence[int]], float],
+    problem: Problem,
     config: Dict[str, Any],
     num_masks: Sequence[int],
     seed: int,
@@ -63,7 +67,7 @@ def search(
 
 def search_as(
     searcher: str,
-    problem: Callable[[Sequence[int]], float],
+    problem: Problem,
     num_masks: Sequence[int],
     seed: int,
 ) -> List[Tuple[int, float]]:
