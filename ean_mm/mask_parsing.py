@@ -46,7 +46,8 @@ def parse_bits(value: Any, stage_blocks: Sequence[int]) -> Tuple[int, ...]:
             'the command line and YAML keep them as text'
         )
     else:
-        bits = _bits_of_list(_as_list(value, num_blocks), stage_blocks)
+        values = value.tolist() if hasattr(value, 'tolist') else value
+        bits = _bits_of_list(values, stage_blocks)
     if bits is None:
         raise EANError(complaint(value, stage_blocks))
     return bits
@@ -84,20 +85,12 @@ def _as_integers(values: Iterable) -> Optional[Tuple[int, ...]]:
         return None
 
 
-def _as_list(value: Any, num_blocks: int) -> Sequence:
-    """Return a list as it is and an array as one; nothing for what is neither."""
-    if hasattr(value, 'tolist'):
-        try:
-            value = value.tolist() if len(value) <= num_blocks else None
-        except (RuntimeError, TypeError):  # a tensor without values, a number, a class
-            return ()
-    return value if isinstance(value, (list, tuple)) else ()
-
-
 def _bits_of_list(
-    values: Sequence, stage_blocks: Sequence[int]
+    values: Any, stage_blocks: Sequence[int]
 ) -> Optional[Tuple[int, ...]]:
     """Read bits, flat or by stage, or one decimal a stage; None if it is none."""
+    if not isinstance(values, (list, tuple)):
+        return None
     num_blocks = sum(stage_blocks)
     flat = as_bits(values, num_blocks) if len(values) == num_blocks else None
     if flat is not None or len(values) != len(stage_blocks):

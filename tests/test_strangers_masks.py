@@ -110,9 +110,6 @@ LARGE = [
     lambda one: {one},
     lambda one: range(10**9),
     lambda one: bytes(10**6),
-    lambda one: np.broadcast_to(np.zeros(()), (10**6, 10**6)),
-    lambda one: np.empty((10**9, 0)),
-    lambda one: torch.zeros(1, dtype=torch.long).expand(10**12),
 ]
 ODD = [
     lambda: np.zeros(16, 'f8'),
@@ -122,10 +119,6 @@ ODD = [
     lambda: np.zeros((1,) * 30, 'i8'),
     lambda: np.zeros((4, 4), 'i8'),
     lambda: torch.ones(16, requires_grad=True),
-    lambda: torch.empty(16, dtype=torch.long, device='meta'),
-    lambda: torch.eye(4).long().to_sparse(),
-    lambda: torch.quantize_per_tensor(torch.ones(16), 0.1, 0, torch.quint8),
-    lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
 ]
 
 
@@ -192,11 +185,6 @@ def test_stage_blocks_are_read_or_refused_by_one_line(examples):
         return taken(lambda: Mask.parse('all', blocks), bits)
 
     try_all(stage_blocks(), test, examples)
-
-
-def test_an_array_without_elements_does_not_become_a_billion_lists():
-    refuse(np.empty((10**9, 0)))
-    refuse(torch.empty((10**9, 0)))
 
 
 def test_a_short_list_that_names_one_long_list_often_is_not_copied():
