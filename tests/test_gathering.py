@@ -1,13 +1,15 @@
 """What metrics collect, on its way between processes."""
 
 import copy
+import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.evaluator import Evaluator
 from mmpretrain.evaluation import Accuracy
 
-from ean_mm.search.evaluation import gathering
 from ean_mm.search.evaluation.gathering import (
     _is_plain,
     compute_metrics,
@@ -58,37 +60,36 @@ def test_other_results_stay_what_they_are(odd):
     assert unpack(pack(odd)) == odd
 
 
+def of_rank(rank, store, shares):
+    """Compute metrics in a process of a group of two, and write them to a file."""
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{store}', rank=rank, world_size=2
+    )
+    metrics = compute_metrics([evaluator(own) for own in shares[rank]], 21)
+    Path(f'{store}_{rank}.json').write_text(json.dumps(metrics))
+
+
 @pytest.mark.parametrize('masks', [1, 2, 3])
-def test_ranks_share_the_work_and_get_the_same_metrics(masks, monkeypatch):
+def test_ranks_share_the_work_and_get_the_same_metrics(masks, tmp_path):
     # An odd number of images: the sampler deals the first one twice.
     each = [results(21, seed) for seed in range(masks)]
     expected = [evaluator(one).evaluate(21) for one in copy.deepcopy(each)]
     assert len({str(metrics) for metrics in expected}) == masks
-
-    # The ranks run one after the other, again and again, each collective taking what
-    # the other one gave to it in the last run.
-    given = {}
-    monkeypatch.setattr(gathering, 'get_world_size', lambda: 2)
-    for _ in range(3 * masks + 1):
-        outcome = []
-        for rank in (0, 1):
-            calls = iter(range(100))
-
-            def all_gather_object(own, rank=rank, calls=calls):
-                number = next(calls)
-                given[number, rank] = own
-                return [given.get((number, other), own) for other in (0, 1)]
-
-            def gather_object(own, dst, gather=all_gather_object, rank=rank):
-                gathered = gather(own)
-                return gathered if rank == dst else None
-
-            monkeypatch.setattr(gathering, 'get_rank', lambda rank=rank: rank)
-            monkeypatch.setattr(gathering, 'all_gather_object', all_gather_object)
-            monkeypatch.setattr(gathering, 'gather_object', gather_object)
-            shares = [(one[0::2], [*one[1::2], one[0]])[rank] for one in each]
-            outcome.append(compute_metrics(list(map(evaluator, shares)), 21))
-    assert outcome == [expected, expected]
+    shares = [[one[0::2] for one in each], [[*one[1::2], one[0]] for one in each]]
+    processes = []
+    for rank in (0, 1):
+        process = os.fork()
+        if process == 0:
+            try:
+                of_rank(rank, tmp_path / 'store', shares)
+            finally:
+                os._exit(0)
+        processes.append(process)
+    for process in processes:
+        os.waitpid(process, 0)
+    for rank in (0, 1):
+        path = Path(f'{tmp_path}/store_{rank}.json')
+        assert json.loads(path.read_text()) == expected
 
 
 def test_the_order_of_the_data_set_whatever_the_shares():

@@ -1,9 +1,14 @@
 """What the processes of a distributed run do one for all, or each by itself."""
 
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Iterator, List, Sequence
 
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import (
+    all_gather_object,
+    broadcast_object_list,
+    get_dist_info,
+    is_main_process,
+)
 from torch import distributed
 
 from ean_mm.errors import EANError
@@ -35,3 +40,15 @@ def alone() -> Iterator[None]:
         yield
     finally:
         distributed.group.WORLD = world
+
+
+def shared(work: Callable[[Any], Any], items: Sequence[Any]) -> List[Any]:
+    """Do some work on each of several items, the processes sharing them.
+
+    Each process works by itself, and gets the results of all.
+    """
+    rank, world_size = get_dist_info()
+    with alone():
+        own = [work(item) for item in items[rank::world_size]]
+    parts = all_gather_object(own)
+    return [parts[i % world_size][i // world_size] for i in range(len(items))]
