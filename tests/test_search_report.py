@@ -18,34 +18,28 @@ from searched import (
 )
 
 from ean_mm import Mask
+from ean_mm.search import BaseSearcher
 from ean_mm.visualization.report import read_search
 from ean_mm.visualization.trade_off_plot import draw_trade_off
 
 
-class PolicyFreeSearcher:
+class PolicyFreeSearcher(BaseSearcher):
     """A searcher of random masks, which learns nothing."""
 
     def __init__(self, space, probabilities):
+        super().__init__(space.num_bits, seed=0, num_steps=5, masks_per_step=1)
         self.space = space
         self.generator = torch.Generator().manual_seed(0)
-        self.num_steps, self.step, self.seed = 5, 0, 0
         self.probabilities = lambda: probabilities
 
     def ask(self):
         return [self.space.random(self.generator)]
-
-    def tell(self, masks, rewards, metrics=None):
-        self.step += 1
-        return {}
 
     def mode(self):
         return (0,) * self.space.num_bits
 
     def describe(self):
         return {}
-
-    def state_dict(self):
-        return dict(step=self.step)
 
 
 def test_the_page_of_a_finished_search_shows_the_chosen_mask(tmp_path):

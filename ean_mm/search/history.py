@@ -50,52 +50,32 @@ class Judgement:
 class History:
     """The judgements of a search, and the order in which strategies were told them.
 
-    The search loop owns it and hands it to its strategy, as ``strategy.history``. A
-    strategy that is used alone has one of its own.
+    Every strategy has one, ``strategy.history``; the search loop adds the judgements.
     """
 
     def __init__(self) -> None:
         self.judgements: Dict[Request, Judgement] = {}
-        self.told: Dict[Bits, float] = {}
-        """the masks told so far, in their order, with the reward last told of each"""
-        self.num_draws = 0
-        """masks told, repeated ones among them"""
-        self._ones: List[int] = []
+        self.draws: List[Tuple[Bits, float]] = []
+        """the masks told so far, in their order, with their rewards"""
 
-    def add(self, judgement: Judgement, asked: Optional[int] = None) -> None:
-        """Take in a judgement.
-
-        Args:
-            judgement: The judgement.
-            asked: The budget that was asked for, where the training was stopped before.
-        """
-        budget = judgement.budget if asked is None else asked
-        self.judgements[Request(judgement.bits, budget)] = judgement
+    @property
+    def told(self) -> Dict[Bits, float]:
+        """The masks told so far, each once, with the reward last told of it."""
+        return dict(self.draws)
 
     def tell(self, masks: Sequence[Bits], rewards: Sequence[float]) -> None:
         """Note that a strategy was told the rewards of masks."""
-        for mask, reward in zip(masks, rewards):
-            bits = tuple(mask)
-            self.told[bits] = float(reward)
-            self._ones = [
-                count + bit for count, bit in zip(self._ones or [0] * len(bits), bits)
-            ]
-        self.num_draws += len(masks)
+        self.draws += zip(map(tuple, masks), map(float, rewards))
 
     def best_told(self) -> Optional[Bits]:
         """Return the mask with the best reward told; of equal ones the first."""
-        return max(self.told, key=self.told.__getitem__, default=None)
+        told = self.told
+        return max(told, key=told.__getitem__, default=None)
 
     def share_of_ones(self) -> Optional[List[float]]:
         """Return the share of the masks told that plug each block in."""
-        if not self.num_draws:
-            return None
-        return [count / self.num_draws for count in self._ones]
-
-    def full_budget(self) -> Optional[int]:
-        """Return the largest budget of any judgement."""
-        budgets = [j.budget for j in self if j.budget is not None]
-        return max(budgets, default=None)
+        places = zip(*(bits for bits, _ in self.draws))
+        return [sum(bits) / len(self.draws) for bits in places] or None
 
     def __iter__(self) -> Iterator[Judgement]:
         return iter(self.judgements.values())
@@ -106,15 +86,10 @@ class History:
     def state_dict(self) -> Dict[str, Any]:
         """Return what was told, as tensors and numbers; judgements are the loop's."""
         return dict(
-            masks=torch.tensor(list(self.told), dtype=torch.uint8),
-            rewards=list(self.told.values()),
-            ones=self._ones,
-            num_draws=self.num_draws,
+            masks=torch.tensor([bits for bits, _ in self.draws], dtype=torch.uint8),
+            rewards=[reward for _, reward in self.draws],
         )
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`."""
-        masks = map(tuple, state['masks'].tolist())
-        self.told = dict(zip(masks, state['rewards']))
-        self._ones = list(state['ones'])
-        self.num_draws = state['num_draws']
+        self.draws = list(zip(map(tuple, state['masks'].tolist()), state['rewards']))

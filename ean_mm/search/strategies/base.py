@@ -1,44 +1,21 @@
 """What all strategies have in common: a strategy says which masks to judge next."""
 
-from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ean_mm.errors import EANError
 from ean_mm.search.history import History, Request
 from ean_mm.search.space import Bits
 
-
-class Searcher(Protocol):
-    """What the loop needs of a strategy; see ``BaseSearcher``, which hands it on."""
-
-    num_steps: int
-    step: int
-    seed: int
-
-    def ask(self) -> List[Any]: ...
-
-    def tell(
-        self,
-        masks: Sequence[Bits],
-        rewards: Sequence[float],
-        metrics: Optional[Sequence[float]] = None,
-    ) -> Dict[str, float]: ...
-
-    def mode(self) -> Bits: ...
-
-    def describe(self) -> Dict[str, Any]: ...
-
-    def probabilities(self) -> List[float]: ...
-
-    def state_dict(self) -> Dict[str, Any]: ...
-
-    def load_state_dict(self, state: Dict[str, Any]) -> None: ...
+Masks = Sequence[Bits]
+Values = Sequence[float]
+"""of masks, one each"""
 
 
 class BaseSearcher:
     """Asks for masks and is told their rewards; a subclass decides what to ask for.
 
-    What was judged is in :attr:`history`, which the search loop hands to it. Used
-    alone, a searcher has a history of its own:
+    What it was told is in :attr:`history`, and all that was judged, where a search loop
+    asks. It can be used alone, too:
 
         masks = searcher.ask()
         searcher.tell(masks, [reward(mask) for mask in masks])
@@ -55,30 +32,26 @@ class BaseSearcher:
 
     num_steps: int
     """steps of the search"""
+    recommends = False
+    """whether :meth:`mode` weighs the measurements, so that a search ends with it"""
 
     def __init__(
         self, num_bits: int, *, seed: int, num_steps: int, masks_per_step: int
     ) -> None:
-        for name, value in (
-            ('num_steps', num_steps),
-            ('masks_per_step', masks_per_step),
-        ):
-            if value < 1:
-                raise EANError(f'{name}={value} must be above 0')
         self.num_bits = num_bits
         self.seed = seed
         self.num_steps = num_steps
         self.masks_per_step = masks_per_step
+        for name in ('num_steps', 'masks_per_step'):
+            if getattr(self, name) < 1:
+                raise EANError(f'{name}={getattr(self, name)} must be above 0')
         self.step = 0
         self.history = History()
 
-    def prepare(self, budgets: Tuple[int, ...], noise: Optional[float] = None) -> None:
-        """Learn how masks are judged, before the first :meth:`ask`.
+    def prepare(self, budgets: Tuple[int, ...]) -> None:
+        """Learn the iterations that a mask may be trained for, ascending.
 
-        Args:
-            budgets: Iterations that a mask may be trained for, in ascending order;
-                none where nothing is trained.
-            noise: Standard deviation of a reward, where it is known.
+        There are none where nothing is trained. Called before the first :meth:`ask`.
         """
 
     def join(self, fingerprint: Mapping[str, str]) -> None:
@@ -92,10 +65,7 @@ class BaseSearcher:
         raise NotImplementedError
 
     def tell(
-        self,
-        masks: Sequence[Bits],
-        rewards: Sequence[float],
-        metrics: Optional[Sequence[float]] = None,
+        self, masks: Masks, rewards: Values, metrics: Optional[Values] = None
     ) -> Dict[str, float]:
         """Take in the rewards of the masks that :meth:`ask` returned.
 

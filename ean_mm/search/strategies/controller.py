@@ -6,7 +6,7 @@ and the authors' code for what the paper leaves open.
 
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import AbstractSet, Any, Dict, Iterator, List, Optional, Sequence, Union
+from typing import AbstractSet, Any, Dict, Iterator, List, Optional, Union
 
 import torch
 from mmengine.registry import TASK_UTILS
@@ -15,7 +15,7 @@ from torch.distributions import Categorical
 
 from ean_mm.errors import EANError
 from ean_mm.search.space import Bits
-from ean_mm.search.strategies.base import BaseSearcher
+from ean_mm.search.strategies.base import BaseSearcher, Masks, Values
 from ean_mm.search.strategies.baseline import MovingAverageBaseline, leave_one_out
 from ean_mm.search.strategies.curiosity import Curiosity
 from ean_mm.search.strategies.policy import Policy
@@ -184,14 +184,11 @@ class RLController(BaseSearcher):
             return []
         doubt = (self.policy.probabilities() - torch.tensor(best)).abs()
         bits = doubt.argsort(descending=True, stable=True).tolist()
-        flips = [_flip(best, bit) for bit in bits]
-        return [mask for mask in flips if mask not in self.history.told]
+        told = self.history.told
+        return [mask for bit in bits if (mask := _flip(best, bit)) not in told]
 
     def tell(
-        self,
-        masks: Sequence[Bits],
-        rewards: Sequence[float],
-        metrics: Optional[Sequence[float]] = None,
+        self, masks: Masks, rewards: Values, metrics: Optional[Values] = None
     ) -> Dict[str, float]:
         """Learn from the rewards of the masks that :meth:`ask` drew.
 

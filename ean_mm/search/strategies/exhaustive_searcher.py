@@ -1,5 +1,6 @@
 """Every mask once, for networks of few blocks."""
 
+from itertools import islice, product
 from typing import List
 
 from mmengine.registry import TASK_UTILS
@@ -43,8 +44,5 @@ class ExhaustiveSearcher(BaseSearcher):
     def ask(self) -> List[Bits]:
         """Return the masks of the next step."""
         start = self.step * self.masks_per_step
-        numbers = range(start, min(start + self.masks_per_step, 2**self.num_bits))
-        return [self._mask(number) for number in numbers]
-
-    def _mask(self, number: int) -> Bits:
-        return tuple(number >> bit & 1 for bit in reversed(range(self.num_bits)))
+        masks = product((0, 1), repeat=self.num_bits)
+        return list(islice(masks, start, start + self.masks_per_step))

@@ -1,15 +1,13 @@
 """Learning once more from past steps."""
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Deque, Dict
+from typing import Deque, Dict, NamedTuple
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Transition:
+class Transition(NamedTuple):
     """What is kept of a step.
 
     Attributes:
@@ -46,18 +44,13 @@ class ReplayBuffer:
 
     def state_dict(self) -> Dict[str, Tensor]:
         """Return the stored steps, a tensor for each attribute of theirs."""
-        if not self.transitions:
-            return {}
-        return {
-            name: torch.stack([getattr(each, name) for each in self.transitions])
-            for name in Transition.__dataclass_fields__
-        }
+        return dict(zip(Transition._fields, map(torch.stack, zip(*self.transitions))))
 
     def load_state_dict(self, state: Dict[str, Tensor]) -> None:
         """Take the steps of a :meth:`state_dict`."""
         self.transitions.clear()
-        for values in zip(*(tensor.unbind() for tensor in state.values())):
-            self.transitions.append(Transition(**dict(zip(state, values))))
+        for step in zip(*(column.unbind() for column in state.values())):
+            self.transitions.append(Transition(*step))
 
 
 def replay_loss(
