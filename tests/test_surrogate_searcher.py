@@ -104,6 +104,13 @@ def test_a_search_asks_for_no_mask_twice_as_long_as_there_are_others():
     assert searcher.mode() == (1, 1, 1, 1)
 
 
+def test_a_search_of_a_mask_a_step_models_what_little_it_knows():
+    searcher = SurrogateSearcher(6, num_steps=5, masks_per_step=1)
+    assert searcher.initial == 2
+    told = search(searcher, lambda mask: float(sum(mask)))
+    assert len(told) == 5
+
+
 def test_a_search_of_54_bits_goes_on_from_its_design():
     searcher = SurrogateSearcher(54, num_steps=4, masks_per_step=8, initial=24)
     told = search(searcher, lambda mask: float(sum(mask[:27]) - sum(mask[27:])))
@@ -143,7 +150,7 @@ def test_a_search_with_budgets_continues_exactly_from_its_state():
 
     def build():
         searcher = SurrogateSearcher(6, seed=2, num_steps=8, masks_per_step=3)
-        searcher.prepare((4, 20), noise=0.3)
+        searcher.prepare((4, 20))
         return searcher
 
     through = build()

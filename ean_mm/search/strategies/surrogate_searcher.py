@@ -1,6 +1,6 @@
 """Search by a model of all masks."""
 
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import numpy as np
 import torch
@@ -10,14 +10,14 @@ from scipy.stats import norm
 from ean_mm.errors import EANError
 from ean_mm.search.history import Request
 from ean_mm.search.space import Bits
-from ean_mm.search.strategies.base import BaseSearcher
+from ean_mm.search.strategies.base import BaseSearcher, Masks, Values
 from ean_mm.search.surrogate.design import balanced_design
 from ean_mm.search.surrogate.maximize import best_mask
 from ean_mm.search.surrogate.model import Function, MaskModel
 
 ACQUISITIONS = ('ei', 'thompson')
 MIN_JUDGEMENTS = 4
-"""before so many, the best reward told is all that is known"""
+"""before so many, the mask with the best reward told is recommended"""
 
 
 @TASK_UTILS.register_module()
@@ -54,7 +54,6 @@ class SurrogateSearcher(BaseSearcher):
     """
 
     recommends = True
-    """:meth:`mode` weighs the measurements: the search ends with it"""
 
     def __init__(
         self,
@@ -80,17 +79,15 @@ class SurrogateSearcher(BaseSearcher):
         self._initial = initial
         self.extremes = extremes
         self.budgets: Tuple[Optional[int], ...] = (None,)
-        self.noise: Optional[float] = None
         self.judged: Dict[Request, float] = {}
         """the rewards told, by mask and budget"""
         self._asked: List[Request] = []
-        self._model: Tuple[int, Optional[MaskModel]] = (0, None)
-        self._mode: Tuple[int, Optional[Bits]] = (0, None)
+        self._model: Optional[MaskModel] = None  # of the rewards told so far
+        self._mode: Optional[Bits] = None
 
-    def prepare(self, budgets: Tuple[int, ...], noise: Optional[float] = None) -> None:
-        """Learn the budgets that a mask may have, and how noisy rewards are."""
+    def prepare(self, budgets: Tuple[int, ...]) -> None:
+        """Learn the budgets that a mask may have."""
         self.budgets = tuple(budgets) or (None,)
-        self.noise = noise
 
     @property
     def initial(self) -> int:
@@ -123,16 +120,14 @@ class SurrogateSearcher(BaseSearcher):
 
     def _propose(self, rng: np.random.Generator) -> List[Request]:
         model = self.model()
-        assert model is not None
         full = self.budgets[-1]
         known = {request.bits for request in self.judged if request.budget == full}
         requests: List[Request] = []
         for _ in range(self.masks_per_step):
-            function = (
-                model.draw(rng)
-                if self.acquisition == 'thompson'
-                else self._improvement(model)
-            )
+            if self.acquisition == 'thompson':
+                function = model.draw(rng)
+            else:
+                function = self._improvement(model)
             if len(known) < self.masks_per_step:
                 # how budgets compare shows in masks that were judged at both
                 mask = self._best_judged(function, known)
@@ -179,44 +174,38 @@ class SurrogateSearcher(BaseSearcher):
         return list(dict.fromkeys(request.bits for request in ordered))[:8]
 
     def tell(
-        self,
-        masks: Sequence[Bits],
-        rewards: Sequence[float],
-        metrics: Optional[Sequence[float]] = None,
+        self, masks: Masks, rewards: Values, metrics: Optional[Values] = None
     ) -> Dict[str, float]:
         """Take in the rewards of the masks that :meth:`ask` returned."""
         asked = self._asked[: len(masks)]
         if [request.bits for request in asked] != [tuple(mask) for mask in masks]:
             asked = [Request(tuple(mask), self.budgets[-1]) for mask in masks]
         self.judged.update(zip(asked, map(float, rewards)))
+        self._model = self._mode = None
         return super().tell(masks, rewards, metrics)
 
-    def model(self) -> Optional[MaskModel]:
-        """Return the model of the rewards told so far; None before there are enough."""
-        if len(self.judged) < MIN_JUDGEMENTS:
-            return None
-        if self._model[0] != len(self.judged):
+    def model(self) -> MaskModel:
+        """Return the model of the rewards told so far."""
+        if self._model is None:
             known = [self.history.judgements.get(request) for request in self.judged]
-            model = MaskModel(self.num_bits, self.budgets, self.noise).fit(
+            self._model = MaskModel(self.num_bits, self.budgets).fit(
                 [request.bits for request in self.judged],
                 list(self.judged.values()),
                 [request.budget for request in self.judged],
                 [each is not None and each.diverged for each in known],
             )
-            self._model = len(self.judged), model
-        return self._model[1]
+        return self._model
 
     def mode(self) -> Bits:
         """Return the mask of the highest expected reward at the full budget."""
-        model = self.model()
-        if model is None:
+        if len(self.judged) < MIN_JUDGEMENTS:
             return super().mode()
-        if self._mode[0] != len(self.judged):
+        if self._mode is None:
             rng = np.random.default_rng([self.seed, 2, len(self.judged)])
-            mask = best_mask(model.mean, self.num_bits, rng, starts=self._best_known())
-            self._mode = len(self.judged), mask
-        assert self._mode[1] is not None
-        return self._mode[1]
+            mean, starts = self.model().mean, self._best_known()
+            self._mode = best_mask(mean, self.num_bits, rng, starts=starts)
+        assert self._mode is not None
+        return self._mode
 
     def describe(self) -> Dict[str, Any]:
         """Return the settings."""
@@ -242,4 +231,4 @@ class SurrogateSearcher(BaseSearcher):
         masks = map(tuple, state['masks'].tolist())
         requests = map(Request, masks, state['budgets'])
         self.judged = dict(zip(requests, state['rewards']))
-        self._model, self._mode = (0, None), (0, None)
+        self._model = self._mode = None
