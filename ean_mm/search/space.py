@@ -1,5 +1,6 @@
 """The search space: the masked modules of a model that are trained."""
 
+import json
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
@@ -53,12 +54,7 @@ class SearchSpace:
 
     def split(self, bits: Sequence[int]) -> Dict[str, Mask]:
         """Cut a string of bits into one mask a module."""
-        masks, start = {}, 0
-        for name, blocks in self.stage_blocks.items():
-            end = start + sum(blocks)
-            masks[name] = Mask(tuple(bits[start:end]), blocks)
-            start = end
-        return masks
+        return split_bits(bits, self.stage_blocks)
 
     def join(self, masks: Mapping[str, Any]) -> Bits:
         """Join one mask a module, as ``Mask.parse`` reads it, to a string of bits."""
@@ -69,11 +65,9 @@ class SearchSpace:
 
     def random(self, generator: torch.Generator, p: float = 0.5) -> Bits:
         """Draw each bit independently, 1 with probability ``p``."""
-        masks = {
-            name: Mask.random(blocks, generator, p)
-            for name, blocks in self.stage_blocks.items()
-        }
-        return self.join(masks)
+        modules = self.stage_blocks.values()
+        masks = [Mask.random(blocks, generator, p) for blocks in modules]
+        return tuple(bit for mask in masks for bit in mask.bits)
 
     def balanced(self, generator: torch.Generator) -> Bits:
         """Draw how many bits are 1, every number equally often, and then which."""
@@ -112,20 +106,31 @@ class SearchSpace:
             name: dict(
                 network=getattr(module, 'network', type(module).__name__),
                 stage_blocks=list(module.stage_blocks),
-                attention=_plain(module.attention),
+                attention=json.loads(json.dumps(module.attention, default=_named)),
             )
             for name, module in self.modules.items()
         }
 
 
-def _plain(value: Any) -> Any:
-    """Turn a config, or an attention module itself, into what JSON can hold."""
+def split_bits(
+    bits: Sequence[int], stage_blocks: Mapping[str, Sequence[int]]
+) -> Dict[str, Mask]:
+    """Cut a string of bits into one mask a module.
+
+    Args:
+        bits: The bits of all modules.
+        stage_blocks: For each module the number of blocks in each of its stages.
+    """
+    masks, start = {}, 0
+    for name, blocks in stage_blocks.items():
+        end = start + sum(blocks)
+        masks[name] = Mask(tuple(bits[start:end]), tuple(blocks))
+        start = end
+    return masks
+
+
+def _named(value: Any) -> Any:
+    """Return what stands in JSON for a class, or for an attention module itself."""
     if isinstance(value, nn.Module):
         return dict(type=type(value).__name__)
-    if isinstance(value, type):
-        return value.__name__
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value
+    return value.__name__

@@ -1,16 +1,6 @@
 """Finds what attention in each block brings."""
 
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import Any, Callable, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy.stats import norm
@@ -25,9 +15,8 @@ from ean_mm.effects.effects import (
     places,
 )
 from ean_mm.errors import EANError
-from ean_mm.mask import Mask
 from ean_mm.search.history import Judgement
-from ean_mm.search.space import Bits
+from ean_mm.search.space import Bits, split_bits
 from ean_mm.search.surrogate.maximize import best_mask
 from ean_mm.search.surrogate.model import MaskModel
 
@@ -105,7 +94,7 @@ def block_effects(
         blocks=blocks,
         pairs=_strongest_pairs(models, where),
         recommended=Recommendation(
-            _named_masks(recommended, stage_blocks),
+            {n: str(m) for n, m in split_bits(recommended, stage_blocks).items()},
             _gain(models, recommended, (0,) * length),
             _gain(models, recommended, (1,) * length),
         ),
@@ -119,17 +108,6 @@ def _measured(judgement: Judgement, measure: str) -> float:
         return judgement.metric
     loss = getattr(judgement, measure)
     return float('nan') if loss is None else -100 * loss
-
-
-def _named_masks(
-    bits: Bits, stage_blocks: Mapping[str, Sequence[int]]
-) -> Dict[str, str]:
-    masks, start = {}, 0
-    for module, stages in stage_blocks.items():
-        end = start + sum(stages)
-        masks[module] = str(Mask(tuple(bits[start:end]), tuple(stages)))
-        start = end
-    return masks
 
 
 def _interval(mean: Any, deviation: Any) -> Tuple[float, float, float]:

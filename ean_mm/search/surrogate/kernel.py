@@ -1,15 +1,17 @@
 """A covariance of masks that is diagonal in the Walsh basis."""
 
-from typing import Any, Optional, Sequence, Tuple, Union
+from dataclasses import dataclass
+from typing import Any, Optional, Sequence, Union
 
 import numpy as np
 from scipy.special import binom
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
-Bounds = Tuple[float, float]
 VARIANCES = (1e-5, 1e2)
+CORRELATIONS = (0.02, 0.999)
 
 
+@dataclass(eq=False, repr=False)
 class MaskKernel(Kernel):
     """Covariance of what masks are worth, at one budget or several.
 
@@ -45,51 +47,27 @@ class MaskKernel(Kernel):
         length: Hamming distance over which the last term falls to 1/e.
     """
 
-    def __init__(
-        self,
-        singles: float = 0.6,
-        pairs: float = 0.2,
-        rest: float = 0.1,
-        correlation: float = 0.7,
-        noise: Union[float, Sequence[float]] = 0.2,
-        constant: float = 4.0,
-        length: float = 3.0,
-        variance_bounds: Bounds = VARIANCES,
-        correlation_bounds: Bounds = (0.02, 0.999),
-    ) -> None:
-        self.singles = singles
-        self.pairs = pairs
-        self.rest = rest
-        self.correlation = correlation
-        self.noise = noise
-        self.constant = constant
-        self.length = length
-        self.variance_bounds = variance_bounds
-        self.correlation_bounds = correlation_bounds
+    singles: float = 0.6
+    pairs: float = 0.2
+    rest: float = 0.1
+    correlation: float = 0.7
+    noise: Union[float, Sequence[float]] = 0.2
+    constant: float = 4.0
+    length: float = 3.0
 
     @property
     def hyperparameter_correlation(self) -> Hyperparameter:
         """Not searched where there is one budget."""
-        bounds = self.correlation_bounds if np.size(self.noise) > 1 else 'fixed'
+        bounds = CORRELATIONS if np.size(self.noise) > 1 else 'fixed'
         return Hyperparameter('correlation', 'numeric', bounds)
 
     @property
     def hyperparameter_noise(self) -> Hyperparameter:
-        return Hyperparameter(
-            'noise', 'numeric', self.variance_bounds, np.size(self.noise)
-        )
+        return Hyperparameter('noise', 'numeric', VARIANCES, np.size(self.noise))
 
-    @property
-    def hyperparameter_pairs(self) -> Hyperparameter:
-        return Hyperparameter('pairs', 'numeric', self.variance_bounds)
-
-    @property
-    def hyperparameter_rest(self) -> Hyperparameter:
-        return Hyperparameter('rest', 'numeric', self.variance_bounds)
-
-    @property
-    def hyperparameter_singles(self) -> Hyperparameter:
-        return Hyperparameter('singles', 'numeric', self.variance_bounds)
+    hyperparameter_pairs = Hyperparameter('pairs', 'numeric', VARIANCES)
+    hyperparameter_rest = Hyperparameter('rest', 'numeric', VARIANCES)
+    hyperparameter_singles = Hyperparameter('singles', 'numeric', VARIANCES)
 
     def __call__(
         self, X: Any, Y: Optional[Any] = None, eval_gradient: bool = False

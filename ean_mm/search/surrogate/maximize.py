@@ -73,12 +73,10 @@ def _climb(
             break
         best = _bits(neighbours[values.argmax()])
         found[best] = values.max()
-    if best not in known:
-        return best
-    order = values.argsort()[::-1]
-    for place in order:  # the best of its neighbours
-        if _bits(neighbours[place]) not in known:
-            return _bits(neighbours[place])
+    nearby = map(_bits, neighbours[values.argsort()[::-1]])  # the best ones first
+    for mask in (best, *nearby):
+        if mask not in known:
+            return mask
     while best in known:
         best = _bits(rng.integers(2, size=num_bits))
     return best

@@ -81,9 +81,8 @@ class MaskModel:
         noise = None
         if self.known_noise is not None:
             noise = (self.known_noise / scales[full]) ** 2
-        self.kernel, *self._others = fit_kernels(
-            self.inputs, self.targets, full + 1, noise
-        )
+        kernels = fit_kernels(self.inputs, self.targets, full + 1, noise)
+        self.kernel, self._others = kernels[0], kernels[1:] or kernels
         self._condition()
         return self
 
@@ -139,7 +138,7 @@ class MaskModel:
         What they say together does not take the hyperparameters for known.
         """
         models = []
-        for kernel in self._others or [self.kernel]:
+        for kernel in self._others:
             models.append(copy(self))
             models[-1].kernel = kernel
             models[-1]._condition()
@@ -148,6 +147,11 @@ class MaskModel:
     def _rows(self, masks: Any) -> Any:
         spins = spins_of(masks)
         return np.hstack([spins, np.full((len(spins), 1), len(self.budgets) - 1)])
+
+    @property
+    def _levels(self) -> Any:
+        """The places of the judged masks' budgets."""
+        return self.inputs[:, -1].astype(int)
 
     @property
     def noise(self) -> float:
@@ -165,7 +169,7 @@ class MaskModel:
         probable ones trust short trainings that mislead.
         """
         shares = []
-        for kernel in self._others or [self.kernel]:
+        for kernel in self._others:
             noise = np.atleast_1d(kernel.noise)
             signal = kernel.singles + kernel.pairs + kernel.rest
             shared = np.full(len(noise), kernel.correlation)
@@ -183,10 +187,8 @@ class MaskModel:
     def predict(self, masks: Any) -> Tuple[Any, Any]:
         """Return the expected values and their standard deviations, without noise."""
         shared = self.kernel(self._rows(masks), self.inputs)
-        explained = solve_triangular(self.factor, shared.T, lower=True)
-        variance = self.kernel.variance - (explained**2).sum(axis=0)
-        mean = self.means[-1] + self.scales[-1] * (shared @ self.weights)
-        return mean, self.scales[-1] * np.sqrt(np.maximum(variance, 0))
+        mean, deviation = self.linear(shared, self.kernel.variance)
+        return self.means[-1] + mean, deviation
 
     def linear(self, shared: Any, prior: Any) -> Tuple[Any, Any]:
         """Return what is known of linear functions of the values of all masks.
@@ -200,9 +202,8 @@ class MaskModel:
         """
         explained = solve_triangular(self.factor, shared.T, lower=True)
         variance = np.maximum(prior - (explained**2).sum(axis=0), 0)
-        return self.scales[-1] * (shared @ self.weights), self.scales[-1] * np.sqrt(
-            variance
-        )
+        scale = self.scales[-1]
+        return scale * (shared @ self.weights), scale * np.sqrt(variance)
 
     def gain(self, mask: Any, over: Any) -> Tuple[float, float]:
         """Return what one mask is expected to be better than another, and how surely.
@@ -222,30 +223,25 @@ class MaskModel:
         A function drawn from the prior is corrected by what it misses of the values
         (Matheron's rule), which gives the values of all masks jointly.
         """
-        num_levels = len(self.budgets)
-        shared = self.kernel.correlation if num_levels > 1 else 1.0
-        common = prior_draw(self.kernel, self.num_bits, rng)
-        own = [prior_draw(self.kernel, self.num_bits, rng) for _ in range(num_levels)]
-        if num_levels == 1:
-            own = [lambda masks: 0.0]
+        kernel, full = self.kernel, len(self.budgets) - 1
+        common = prior_draw(kernel, self.num_bits, rng)
+        own = [prior_draw(kernel, self.num_bits, rng) for _ in self.budgets]
+        share = np.sqrt([kernel.correlation, 1 - kernel.correlation])
 
         def prior(masks: Any, level: int) -> Any:
-            return np.sqrt(shared) * common(masks) + np.sqrt(1 - shared) * own[level](
-                masks
-            )
+            return share[0] * common(masks) + share[1] * own[level](masks)
 
-        judged = (self.inputs[:, :-1] > 0).astype(int)
-        levels = self.inputs[:, -1].astype(int)
+        judged, levels = (self.inputs[:, :-1] > 0).astype(int), self._levels
         drawn = np.zeros(len(judged))
         for level in np.unique(levels):
             drawn[levels == level] = prior(judged[levels == level], level)
-        noise = np.sqrt(np.atleast_1d(self.kernel.noise)[levels])
+        noise = np.sqrt(np.atleast_1d(kernel.noise)[levels])
         missed = self.targets - drawn - noise * rng.standard_normal(len(judged))
         weights = cho_solve((self.factor, True), missed)
 
         def function(masks: Any) -> Any:
-            corrected = self.kernel(self._rows(masks), self.inputs) @ weights
-            value = prior(np.asarray(masks), num_levels - 1) + corrected
+            corrected = kernel(self._rows(masks), self.inputs) @ weights
+            value = prior(np.asarray(masks), full) + corrected
             return self.means[-1] + self.scales[-1] * value
 
         return function
@@ -257,15 +253,13 @@ class MaskModel:
         Williams, Gaussian Processes for Machine Learning, equation 5.12.
         """
         inverse = cho_solve((self.factor, True), np.eye(len(self.factor)))
-        levels = self.inputs[:, -1].astype(int)
-        means, scales = self.means[levels], self.scales[levels]
+        means, scales = self.means[self._levels], self.scales[self._levels]
         predicted = self.targets - self.weights / np.diag(inverse)
         return means + scales * predicted, scales / np.sqrt(np.diag(inverse))
 
     def values(self) -> Any:
         """Return the values as they were taken in, outliers clipped, in points."""
-        levels = self.inputs[:, -1].astype(int)
-        return self.means[levels] + self.scales[levels] * self.targets
+        return self.means[self._levels] + self.scales[self._levels] * self.targets
 
 
 def clip_outliers(values: Any, diverged: Any) -> Any:
