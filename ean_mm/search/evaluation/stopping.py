@@ -10,6 +10,7 @@ from ean_mm.errors import EANError, one_line
 from ean_mm.fileio import atomic_write
 from ean_mm.search.evaluation.base import Measurement
 from ean_mm.search.history import Request
+from ean_mm.search.optuna_extra import import_optuna
 from ean_mm.search.space import Bits
 
 Scores = Dict[int, float]
@@ -31,23 +32,16 @@ class StoppingRule:
     """
 
     def __init__(self, pruner: Dict[str, Any], path: Path) -> None:
-        try:
-            import optuna
-        except ImportError as error:
-            raise EANError(
-                'a pruner needs optuna; pip install ean_mm[search]'
-            ) from error
+        self._optuna = import_optuna('a pruner')
         options = dict(pruner)
         name = options.pop('type', '')
-        kind = getattr(optuna.pruners, str(name), None)
+        kind = getattr(self._optuna.pruners, str(name), None)
         if not isinstance(kind, type):
             raise EANError(f'Optuna has no pruner {name!r}, as MedianPruner is one')
         try:
             self._pruner = kind(**options)
         except (TypeError, ValueError) as error:
             raise EANError(f'{name} cannot be built: {one_line(error)}') from error
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # no line for every study
-        self._optuna = optuna
         self._path = path
         self.seen: Dict[Bits, Scores] = self._read()
         """masks of earlier steps, in their order, with their scores at the rungs"""
@@ -72,26 +66,26 @@ class StoppingRule:
         """
         for request in requests:  # of a step that a kill has cut off
             self.seen.pop(request.bits, None)
-        results: List[Any] = [None] * len(requests)
-        scores: List[Scores] = [{} for _ in requests]
-        going = list(range(len(requests)))
+        results: Dict[Request, Measurement] = {}
+        scores: Dict[Request, Scores] = {request: {} for request in requests}
+        going = list(requests)
         for budget in budgets:
-            going = [i for i in going if budget <= (requests[i].budget or 0)]
-            measured = train([Request(requests[i].bits, budget) for i in going])
-            for i, measurement in zip(going, measured):
-                results[i] = measurement
-                scores[i][budget] = score(measurement)
-            stopped = self._stopped([scores[i] for i in going], budget)
+            going = [each for each in going if budget <= (each.budget or 0)]
+            measured = train([Request(each.bits, budget) for each in going])
+            for request, measurement in zip(going, measured):
+                results[request] = measurement
+                scores[request][budget] = score(measurement)
+            stopped = self._stopped([scores[request] for request in going])
             going = [
-                i
-                for i, measurement, stop in zip(going, measured, stopped)
+                request
+                for request, measurement, stop in zip(going, measured, stopped)
                 if not (stop or measurement.diverged)
             ]
-        self.seen.update((r.bits, own) for r, own in zip(requests, scores))
+        self.seen.update((request.bits, own) for request, own in scores.items())
         if requests and is_main_process():
             with atomic_write(self._path) as file:
                 file.write(json.dumps(list(self.seen.items())).encode())
-        return results
+        return [results[request] for request in requests]
 
     def _read(self) -> Dict[Bits, Scores]:
         if not self._path.exists():
@@ -101,7 +95,7 @@ class StoppingRule:
             for bits, scores in json.loads(self._path.read_text())
         }
 
-    def _stopped(self, scores: Sequence[Scores], budget: int) -> List[bool]:
+    def _stopped(self, scores: Sequence[Scores]) -> List[bool]:
         """Ask the pruner of each mask that is at a rung, in their order."""
         study = self._optuna.create_study(direction='maximize', pruner=self._pruner)
         for past in self.seen.values():

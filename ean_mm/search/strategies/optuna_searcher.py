@@ -1,17 +1,25 @@
 """Search by one of Optuna's samplers."""
 
 import warnings
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from mmengine.registry import TASK_UTILS
 
 from ean_mm.errors import EANError
+from ean_mm.search.optuna_extra import import_optuna
 from ean_mm.search.space import Bits
-from ean_mm.search.strategies.base import BaseSearcher
+from ean_mm.search.strategies.base import BaseSearcher, Masks, Values
 from ean_mm.search.strategies.shared_study import SharedStudy
 
-SAMPLERS = ('tpe', 'cmaes', 'nsgaii')
+SAMPLERS: Dict[str, Tuple[str, Dict[str, Any]]] = {
+    # all bits together, and with regard to masks that wait for a reward
+    'tpe': ('TPESampler', dict(multivariate=True, constant_liar=True)),
+    # without the margin, a bit's variance may vanish at the wrong value
+    'cmaes': ('CmaEsSampler', dict(with_margin=True, warn_independent_sampling=False)),
+    'nsgaii': ('NSGAIISampler', {}),
+}
+"""Optuna's names of the samplers, and their options"""
 
 
 @TASK_UTILS.register_module()
@@ -77,10 +85,14 @@ class OptunaSearcher(BaseSearcher):
 
     def _start(self) -> None:
         """Create the study, or join the one in the storage."""
-        optuna = _import_optuna(self.sampler)
+        optuna = import_optuna('OptunaSearcher', self.sampler == 'cmaes')
         single = self.sampler != 'nsgaii'
         directions = ['maximize'] if single else ['maximize', 'minimize']
-        sampler = self._build_sampler(optuna)
+        kind, options = SAMPLERS[self.sampler]
+        seed = self.seed if self.storage is None else None
+        with warnings.catch_warnings():  # 'experimental' in some versions of Optuna
+            warnings.simplefilter('ignore')
+            sampler = getattr(optuna.samplers, kind)(seed=seed, **options)
         self._shared: Optional[SharedStudy] = None
         if self.storage is None:
             self.study = optuna.create_study(directions=directions, sampler=sampler)
@@ -98,23 +110,6 @@ class OptunaSearcher(BaseSearcher):
             self.study = self._shared.study
         self._trials: List[Any] = []  # those that were asked for and not yet told
         self._told: List[Dict[str, Any]] = []
-
-    def _build_sampler(self, optuna: Any) -> Any:
-        seed = self.seed if self.storage is None else None
-        samplers = optuna.samplers
-        with warnings.catch_warnings():  # 'experimental' in some versions of Optuna
-            warnings.simplefilter('ignore')
-            if self.sampler == 'tpe':
-                # all bits together, and with regard to masks that wait for a reward
-                return samplers.TPESampler(
-                    seed=seed, multivariate=True, constant_liar=True
-                )
-            if self.sampler == 'cmaes':
-                # without the margin, a bit's variance may vanish at the wrong value
-                return samplers.CmaEsSampler(
-                    seed=seed, with_margin=True, warn_independent_sampling=False
-                )
-            return samplers.NSGAIISampler(seed=seed)
 
     def join(self, fingerprint: Mapping[str, str]) -> None:
         """Compare what rewards depend on with the other workers of a storage.
@@ -141,10 +136,7 @@ class OptunaSearcher(BaseSearcher):
         return tuple(trial.suggest_categorical(name, (0, 1)) for name in names)
 
     def tell(
-        self,
-        masks: Sequence[Bits],
-        rewards: Sequence[float],
-        metrics: Optional[Sequence[float]] = None,
+        self, masks: Masks, rewards: Values, metrics: Optional[Values] = None
     ) -> Dict[str, float]:
         """Tell the study the rewards of the masks that :meth:`ask` returned.
 
@@ -212,17 +204,3 @@ class OptunaSearcher(BaseSearcher):
                     'repeat its masks; use the version that it was started with'
                 )
             self._tell_study(masks, step['values'].tolist())
-
-
-def _import_optuna(sampler: str) -> Any:
-    try:
-        import optuna
-
-        if sampler == 'cmaes':
-            import cmaes  # noqa: F401
-    except ImportError as error:
-        raise EANError(
-            f'OptunaSearcher needs {error.name}; pip install ean_mm[search]'
-        ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # not a line for every mask
-    return optuna
