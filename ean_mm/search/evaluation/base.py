@@ -1,10 +1,18 @@
 """What the loop needs of a way to judge masks, and what one is told of a mask."""
 
+import copy
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from ean_mm.search.evaluation.cost import CostTable
+import torch
+from mmengine.evaluator import Evaluator
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ean_mm.models.masked import unwrapped
+from ean_mm.search.evaluation.cost import CostTable, measure_cost
 from ean_mm.search.history import Request
+from ean_mm.search.space import SearchSpace
 
 MEASURES = ('metric', 'loss', 'train_loss')
 
@@ -48,30 +56,51 @@ DIVERGED_SCORE = -1000.0
 """score of a mask without a loss, as one whose training diverged: a loss of 10"""
 
 
-class Evaluation(Protocol):
-    """A way to judge masks.
+class Evaluation:
+    """A way to judge masks on the images of a reward set; a subclass says how.
 
-    Attributes:
-        budgets: Iterations that a mask may be trained for, in ascending order, the last
-            one being the full budget; none where nothing is trained.
-        measure: What is rewarded: ``'metric'``, ``'loss'`` or ``'train_loss'``.
+    Args:
+        model: The model, wrapped for distributed training or not.
+        space: Its masks.
+        dataloader: Loader of the reward set.
+        evaluator: The metrics. Each mask gets a copy.
     """
 
-    budgets: Tuple[int, ...]
-    measure: str
+    budgets: Tuple[int, ...] = ()
+    """iterations that a mask may be trained for, in ascending order, the last one being
+    the full budget; none where nothing is trained"""
+    measure = 'metric'
+    """what is rewarded: ``'metric'``, ``'loss'`` or ``'train_loss'``"""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        space: SearchSpace,
+        dataloader: DataLoader,
+        evaluator: Evaluator,
+    ) -> None:
+        self.model: Any = unwrapped(model)
+        self.space = space
+        self.dataloader = dataloader
+        self.dataset: Any = dataloader.dataset
+        self.evaluator = evaluator
+        if hasattr(self.dataset, 'metainfo'):
+            evaluator.dataset_meta = self.dataset.metainfo
 
     def begin(self) -> None:
         """Get ready to judge the masks of a new search; called on rank 0."""
-        ...
 
     def judge(self, requests: Sequence[Request]) -> List[Measurement]:
         """Measure masks; called on every rank with the same requests."""
-        ...
+        raise NotImplementedError
 
     def measure_cost(self, kind: str) -> CostTable:
-        """Measure what attention costs at each of its places."""
-        ...
+        """Measure what attention costs at each of its places, on the first batch."""
+        batch = copy.deepcopy(next(iter(self.dataloader)))
+        with torch.no_grad():
+            data = self.model.data_preprocessor(batch, False)
+        return measure_cost(kind, self.model, self.space, data)
 
     def fingerprint(self) -> Dict[str, str]:
-        """Name what measurements depend on, beside the settings."""
-        ...
+        """Hash what measurements depend on, beside the settings."""
+        raise NotImplementedError

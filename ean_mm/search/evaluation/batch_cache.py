@@ -14,7 +14,36 @@ from torch.utils.data import DataLoader
 from ean_mm.errors import EANError, one_line
 
 
-class BatchCache:
+class Batches:
+    """The batches of a data loader, for a loop that may write to them.
+
+    Args:
+        dataloader: The loader. An image that it cannot decode is one line.
+    """
+
+    def __init__(self, dataloader: DataLoader) -> None:
+        self.dataloader = dataloader
+        self.dataset = dataloader.dataset
+
+    def __len__(self) -> int:
+        return len(self.dataloader)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches, or say in one line why there is none."""
+        try:
+            yield from self.dataloader
+        except EANError:
+            raise
+        except Exception as error:  # decoders raise almost anything
+            # One from a worker ends in the message, after the worker's traceback.
+            reason = one_line(str(error).strip().rpartition('\n')[2], 400)
+            raise EANError(
+                f'an image of the reward set cannot be read: {reason}; mend it, or '
+                'remove it from the data set'
+            ) from error
+
+
+class BatchCache(Batches):
     """The batches of a data loader, decoded in the first pass and kept for the others.
 
     Images are kept in memory up to a budget and beyond it in a memory-mapped file that
@@ -29,7 +58,7 @@ class BatchCache:
     def __init__(
         self, dataloader: DataLoader, budget: int, folder: Optional[Path] = None
     ) -> None:
-        self.dataloader = dataloader
+        super().__init__(dataloader)
         self.budget = budget
         self.folder = folder
         self.memory = 0
@@ -40,9 +69,6 @@ class BatchCache:
         self._complete = False
         self._file: Any = None
 
-    def __len__(self) -> int:
-        return len(self.dataloader)
-
     def __iter__(self) -> Iterator[Any]:
         """Yield the batches, each a copy whose annotations may be written to."""
         if self._complete:
@@ -50,7 +76,7 @@ class BatchCache:
             return
         self._batches.clear()
         self.memory = self.disk = 0
-        for batch in _decoded(self.dataloader):
+        for batch in super().__iter__():
             # Copies, for a worker's tensors hold a file descriptor each.
             kept = _own_annotations(_map_images(batch, self._keep))
             self._batches.append(kept)
@@ -77,43 +103,6 @@ class BatchCache:
         return torch.from_numpy(mapped).view(image.dtype).view(image.shape)
 
 
-class Batches:
-    """The batches of a data loader, for a loop that may write to them.
-
-    An image that cannot be decoded is one line.
-    """
-
-    def __init__(self, dataloader: DataLoader) -> None:
-        self.dataloader = dataloader
-        self.dataset = dataloader.dataset
-
-    def __len__(self) -> int:
-        return len(self.dataloader)
-
-    def __iter__(self) -> Iterator[Any]:
-        return _decoded(self.dataloader)
-
-
-def _decoded(dataloader: DataLoader) -> Iterator[Any]:
-    """Yield the batches of a loader, or say in one line why there is none."""
-    batches = iter(dataloader)
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except EANError:
-            raise
-        except Exception as error:  # decoders raise almost anything
-            # One from a worker ends in the message, after the worker's traceback.
-            reason = one_line(str(error).strip().rpartition('\n')[2], 400)
-            raise EANError(
-                f'an image of the reward set cannot be read: {reason}; mend it, or '
-                'remove it from the data set'
-            ) from error
-        yield batch
-
-
 def _map_images(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """Apply a function to the images of a batch, wherever they are nested."""
     if isinstance(batch, Tensor):
@@ -128,12 +117,7 @@ def _map_images(batch: Any, function: Callable[[Tensor], Tensor]) -> Any:
 def _own_annotations(batch: Any) -> Any:
     """Copy a batch except for its images: predictions are written into annotations."""
     images: dict = {}
-
-    def share(image: Tensor) -> Tensor:
-        images[id(image)] = image
-        return image
-
-    _map_images(batch, share)
+    _map_images(batch, lambda image: images.setdefault(id(image), image))
     return copy.deepcopy(batch, images)
 
 

@@ -73,16 +73,14 @@ class ShortEpochs:
         return islice(self._batches, self.length)
 
     def _all_batches(self) -> Iterator[List[Draw]]:
-        number = 0
+        numbers = count()
         for epoch in count():
             own: Any = getattr(self.batch_sampler, 'sampler', None)
             for sampler in (self.batch_sampler, own):
                 if hasattr(sampler, 'set_epoch'):
                     sampler.set_epoch(epoch)
             for batch in self.batch_sampler:
-                indices = list(batch)
-                yield list(zip(range(number, number + len(indices)), indices))
-                number += len(indices)
+                yield [(next(numbers), index) for index in batch]
 
 
 def short_loader(
@@ -100,14 +98,29 @@ def short_loader(
     """
     dataset = _shallow(dataset)
     loader = Runner.build_dataloader(dict(cfg, dataset=dataset), seed=seed)
-    return DataLoader(
-        SeededDataset(dataset, seed),  # type: ignore[arg-type]
+    return loader_like(
+        loader,
+        SeededDataset(dataset, seed),
         batch_sampler=ShortEpochs(loader.batch_sampler, length, start),
+    )
+
+
+def loader_like(loader: DataLoader, dataset: Any, **batches: Any) -> DataLoader:
+    """Build a loader with another one's workers and collation.
+
+    Args:
+        loader: The other one.
+        dataset: The data set.
+        **batches: Arguments of ``DataLoader`` that say which images a batch has.
+    """
+    return DataLoader(
+        dataset,
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
         worker_init_fn=loader.worker_init_fn,
         persistent_workers=loader.num_workers > 0,  # short epochs are many
+        **batches,
     )
 
 

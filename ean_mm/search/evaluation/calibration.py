@@ -1,5 +1,6 @@
 """Batch norm statistics for one mask of a supernet."""
 
+import copy
 import random
 from contextlib import contextmanager
 from typing import Any, Iterator, List, Sequence
@@ -35,15 +36,7 @@ class BNCalibration:
             for layer in self.model.modules()
             if isinstance(layer, _BatchNorm) and layer.track_running_stats
         ]
-        self._saved = [
-            (
-                layer.running_mean.clone(),
-                layer.running_var.clone(),
-                layer.num_batches_tracked.clone(),
-                layer.momentum,
-            )
-            for layer in self.layers
-        ]
+        self._saved = [(copy.deepcopy(e.state_dict()), e.momentum) for e in self.layers]
 
     @torch.no_grad()
     def adapt(self) -> None:
@@ -61,10 +54,8 @@ class BNCalibration:
 
     def restore(self) -> None:
         """Put the supernet's own statistics back."""
-        for layer, (mean, var, count, momentum) in zip(self.layers, self._saved):
-            layer.running_mean.copy_(mean)
-            layer.running_var.copy_(var)
-            layer.num_batches_tracked.copy_(count)
+        for layer, (state, momentum) in zip(self.layers, self._saved):
+            layer.load_state_dict(state)
             layer.momentum = momentum
 
 

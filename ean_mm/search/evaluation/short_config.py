@@ -58,7 +58,6 @@ def short_config(cfg: Config, iters_per_epoch: int, budget: int) -> Tuple[Config
     loop = cfg.train_cfg
     by_epoch = loop.get('by_epoch', 'IterBased' not in type_name(loop))
     if by_epoch:
-        total = loop['max_epochs'] * iters_per_epoch
         length = round(budget / loop['max_epochs'])
         if length < 1:
             raise EANError(
@@ -66,21 +65,20 @@ def short_config(cfg: Config, iters_per_epoch: int, budget: int) -> Tuple[Config
                 f'{loop["max_epochs"]} epochs of the config; give more, or lower '
                 'train_cfg.max_epochs'
             )
-        factor = length * loop['max_epochs'] / total
+        factor = length / iters_per_epoch
     else:
-        total, length = loop['max_iters'], budget
-        factor = budget / total
+        length, factor = budget, budget / loop['max_iters']
         loop['max_iters'] = budget
     loop['val_begin'] = sys.maxsize  # masks are judged at their budgets, not between
     loop.pop('dynamic_intervals', None)
     for scheduler in _schedulers(cfg.get('param_scheduler')):
         if not scheduler.get('by_epoch', True):
             _scale(scheduler, SCHEDULE_KEYS, factor)
-    cfg.custom_hooks = [
-        _scaled_average(hook, factor)
-        for hook in cfg.get('custom_hooks') or []
-        if type_name(hook) not in LEFT_OUT_HOOKS
-    ]
+    hooks = cfg.get('custom_hooks') or []
+    cfg.custom_hooks = [h for h in hooks if type_name(h) not in LEFT_OUT_HOOKS]
+    for hook in cfg.custom_hooks:
+        if type_name(hook) == 'EMAHook':
+            _scale_average(hook, factor)
     kept = cfg.get('default_hooks') or {}
     cfg.default_hooks = {
         **{name: kept[name] for name in kept if name not in LEFT_OUT_DEFAULTS},
@@ -92,8 +90,7 @@ def short_config(cfg: Config, iters_per_epoch: int, budget: int) -> Tuple[Config
 def type_name(cfg: Dict[str, Any]) -> str:
     """Return the name in a config's ``type``, without the toolbox before it."""
     kind = cfg.get('type', '')
-    name = kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
-    return name.rpartition('.')[2]
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
 
 
 def _schedulers(node: Any) -> List[Dict[str, Any]]:
@@ -113,18 +110,16 @@ def _scale(cfg: Dict[str, Any], keys: Tuple[str, ...], factor: float) -> None:
             cfg[key] = max(1, round(value * factor))
 
 
-def _scaled_average(hook: Any, factor: float) -> Any:
+def _scale_average(hook: Dict[str, Any], factor: float) -> None:
     """Let an average over weights forget as much in the short training as in the long.
 
-    Other hooks are returned as they are.
+    One that does not forget (``StochasticWeightAverage``) stays as it is.
     """
     kind = type_name(dict(type=hook.get('ema_type', 'ExponentialMovingAverage')))
-    if type_name(hook) != 'EMAHook' or kind == 'StochasticWeightAverage':
-        return hook
-    hook = copy.deepcopy(hook)
+    if kind == 'StochasticWeightAverage':
+        return
     momentum = 1 - (1 - hook.get('momentum', 0.0002)) ** (1 / factor)
     hook['momentum'] = min(momentum, 0.5)
     if kind in WARM_UPS:
         hook.setdefault('gamma', WARM_UPS[kind])
     _scale(hook, ('begin_iter', 'gamma'), factor)
-    return hook

@@ -1,6 +1,5 @@
 """Evaluate masks on the reward set with the supernet's weights."""
 
-import copy
 import time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -9,14 +8,13 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.model import BaseModel
+from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ean_mm.models.masked import unwrapped
-from ean_mm.search.evaluation.base import Measurement
+from ean_mm.search.evaluation.base import Evaluation, Measurement
 from ean_mm.search.evaluation.batch_cache import BatchCache, Batches
 from ean_mm.search.evaluation.calibration import BNCalibration
-from ean_mm.search.evaluation.cost import CostTable, measure_cost
 from ean_mm.search.evaluation.gathering import compute_metrics
 from ean_mm.search.evaluation.prefix_tree import ActivationCache, PrefixTree, Work
 from ean_mm.search.evaluation.reward_set import (
@@ -32,7 +30,7 @@ from ean_mm.search.space import Bits, SearchSpace
 GIB = 1 << 30
 
 
-class MaskEvaluator:
+class MaskEvaluator(Evaluation):
     """Runs the model over the reward set, once for all masks that are due.
 
     Images are decoded once in a search, but for the run's own loop. Where the backbone
@@ -67,9 +65,6 @@ class MaskEvaluator:
         ValueError: The reward set is empty.
     """
 
-    budgets: Tuple[int, ...] = ()
-    measure = 'metric'
-
     def __init__(
         self,
         model: nn.Module,
@@ -83,29 +78,23 @@ class MaskEvaluator:
         folder: Optional[Path] = None,
         validation: Optional[Validation] = None,
     ) -> None:
-        self.model = unwrapped(model)
-        self.space = space
+        super().__init__(model, space, dataloader, evaluator)
+        require_images(self.dataset)
         self.batches = BatchCache(dataloader, image_memory, folder)
-        self.evaluator = evaluator
         self.calibration = calibration
         self.fp16 = fp16
         self.validation = validation
-        self.dataset: Any = dataloader.dataset
-        require_images(self.dataset)
-        if hasattr(self.dataset, 'metainfo'):
-            evaluator.dataset_meta = self.dataset.metainfo
         self.work = Work()
         """what all evaluations together have computed, in this process"""
-        self.backbone = next(
-            (name for name, m in space.modules.items() if PrefixTree.supports(m)), None
-        )
-        self._cache = ActivationCache(activation_memory)
+        self._tree: Optional[PrefixTree] = None
+        for self._backbone, module in space.modules.items():
+            if PrefixTree.supports(module):
+                cache = ActivationCache(activation_memory)
+                self._tree = PrefixTree(module, cache, self.work)
+                break
         self.why_alone = self._known_reason()
         """why each mask takes a pass of its own, None where they share one"""
         self._probed = False
-
-    def begin(self) -> None:
-        """Do nothing: a supernet is judged as it is."""
 
     def judge(self, requests: Sequence[Request]) -> List[Measurement]:
         """Measure masks; see :class:`~ean_mm.search.evaluation.base.Evaluation`."""
@@ -119,10 +108,14 @@ class MaskEvaluator:
             return []
         started = time.perf_counter()
         metrics = None
-        if self.why_alone is None:
-            metrics = self._evaluate_together(masks)
+        if self._tree is not None and self.why_alone is None:
+            metrics = self._evaluate_together(self._tree, masks)
         if metrics is None:
-            metrics = [self._evaluate_alone(bits) for bits in masks]
+            try:
+                metrics = [self._evaluate_alone(bits) for bits in masks]
+            finally:
+                if self.calibration is not None:
+                    self.calibration.restore()
         self.work.masks += len(masks)
         self.work.seconds += time.perf_counter() - started
         return metrics
@@ -138,41 +131,38 @@ class MaskEvaluator:
             return self.validation.run(Batches(self.batches.dataloader), evaluator)
         self.model.eval()
         for batch in self.batches:
-            with self._autocast():
+            with autocast(enabled=self.fp16):
                 outputs = self.model.val_step(batch)
             evaluator.process(data_samples=outputs, data_batch=batch)
             self.work.images += len(outputs)
         return compute_metrics([evaluator], len(self.dataset))[0]
 
     def _evaluate_together(
-        self, masks: Sequence[Bits]
+        self, tree: PrefixTree, masks: Sequence[Bits]
     ) -> Optional[List[Dict[str, float]]]:
         """Evaluate all masks in one pass, by the tree of the backbone's prefixes.
 
         Returns None if the model turns out not to allow that.
         """
-        assert self.backbone is not None
         self.model.eval()
-        backbone = self.space.modules[self.backbone]
-        tree = PrefixTree(backbone, self._cache, self.work)
         evaluators = {bits: fresh(self.evaluator) for bits in masks}
         groups: Dict[Bits, List[Bits]] = {}  # by the backbone's mask
         for bits in evaluators:
-            own = self.space.split(bits)[self.backbone]
+            own = self.space.split(bits)[self._backbone]
             groups.setdefault(own.bits, []).append(bits)
-        self._cache.begin_pass(list(groups), len(self.batches))
+        tree.cache.begin_pass(list(groups), len(self.batches))
         for number, batch in enumerate(self.batches):
             data = self.model.data_preprocessor(batch, False)
-            with self._autocast():
+            with autocast(enabled=self.fp16):
                 if not self._probed:
-                    self.why_alone = self._probe(data)
+                    self.why_alone = self._probe(tree.backbone, data)
                     self._probed = True
                 if self.why_alone is not None:
                     return None
                 for mask, features in tree.features(data['inputs'], groups, number):
                     for bits in groups[mask]:
                         self.space.apply(bits)
-                        with _forward_replaced(backbone, lambda x, out=features: out):
+                        with _forward_replaced(tree.backbone, lambda x, o=features: o):
                             outputs = self.model._run_forward(data, mode='predict')
                         evaluators[bits].process(data_samples=outputs, data_batch=batch)
                         self.work.images += len(outputs)
@@ -186,16 +176,14 @@ class MaskEvaluator:
             return self.validation.why_alone
         if self.calibration is not None:
             return 'every mask has batch norm statistics of its own'
-        if self.backbone is None:
+        if self._tree is None:
             return 'no masked module can be run stage by stage'
         if getattr(type(self.model), 'val_step', None) is not BaseModel.val_step:
             return f'{type(self.model).__name__} has a val_step of its own'
         return None
 
-    def _probe(self, data: Any) -> Optional[str]:
+    def _probe(self, backbone: nn.Module, data: Any) -> Optional[str]:
         """Run the model once and see whether its backbone can be run ahead of it."""
-        assert self.backbone is not None
-        backbone = self.space.modules[self.backbone]
         forward, calls = backbone.forward, []
 
         def record(*args: Any, **kwargs: Any) -> Tuple[Tensor, ...]:
@@ -215,17 +203,6 @@ class MaskEvaluator:
             return "the model overwrites its backbone's features"
         return None
 
-    def _autocast(self) -> torch.autocast:
-        device = next(self.model.parameters()).device.type
-        return torch.autocast(device, enabled=self.fp16)
-
-    def measure_cost(self, kind: str) -> CostTable:
-        """Measure what attention costs, on the first batch of the reward set."""
-        batch = next(iter(self.batches.dataloader))
-        with torch.no_grad():
-            data = self.model.data_preprocessor(copy.deepcopy(batch), False)
-        return measure_cost(kind, self.model, self.space, data)
-
     def fingerprint(self) -> Dict[str, str]:
         """Hash what rewards depend on: the weights and buffers, and the reward set."""
         prepared = (
@@ -233,10 +210,7 @@ class MaskEvaluator:
         )
         with prepared:  # the weights that are judged, which may be averages
             weights = hash_of_weights(self.model.state_dict())
-        return dict(
-            weights=weights,
-            reward_set=hash_of_images(self.dataset),
-        )
+        return dict(weights=weights, reward_set=hash_of_images(self.dataset))
 
 
 @contextmanager

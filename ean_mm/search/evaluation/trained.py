@@ -1,32 +1,29 @@
 """Judge masks by training the network with each of them for a while."""
 
-import copy
 import json
 import math
 import statistics
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
-from mmengine.dist import all_gather_object, get_dist_info, get_world_size
+from mmengine.dist import get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.registry import TASK_UTILS
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
 
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_save, atomic_write
-from ean_mm.models.masked import unwrapped
-from ean_mm.search.evaluation.base import MEASURES, Measurement
-from ean_mm.search.evaluation.batches import short_loader
-from ean_mm.search.evaluation.cost import CostTable, measure_cost
+from ean_mm.search.evaluation.base import MEASURES, Evaluation, Measurement
+from ean_mm.search.evaluation.batches import loader_like, short_loader
 from ean_mm.search.evaluation.reward_set import fresh, hash_of_images, hash_of_weights
 from ean_mm.search.evaluation.short_config import short_config
 from ean_mm.search.evaluation.stopping import StoppingRule
 from ean_mm.search.evaluation.training import MaskTraining
+from ean_mm.search.evaluation.training_hooks import TrainingHook
 from ean_mm.search.history import Request
-from ean_mm.search.processes import alone
+from ean_mm.search.processes import alone, shared
 from ean_mm.search.space import Bits, SearchSpace
 
 PROBED = 4
@@ -34,7 +31,7 @@ PROBED = 4
 
 
 @TASK_UTILS.register_module()
-class TrainedEvaluation:
+class TrainedEvaluation(Evaluation):
     """Judges a mask by training the network with it for a budget of iterations.
 
     All masks start from the same weights and see the same batches in the same order
@@ -93,20 +90,11 @@ class TrainedEvaluation:
             raise EANError(
                 'a pruner stops trainings at rungs; give rungs, as rungs=(200, 400)'
             )
-        self.runner = runner
-        self.space = space
-        self.dataset: Any = dataloader.dataset
         # Every process judges its masks on all images.
-        self.reward_loader = DataLoader(
-            self.dataset,
-            dataloader.batch_size or 1,
-            num_workers=dataloader.num_workers,
-            collate_fn=dataloader.collate_fn,
-            pin_memory=dataloader.pin_memory,
-            worker_init_fn=dataloader.worker_init_fn,
-            persistent_workers=dataloader.num_workers > 0,
+        reward_loader = loader_like(
+            dataloader, dataloader.dataset, batch_size=dataloader.batch_size or 1
         )
-        self.evaluator = evaluator
+        super().__init__(runner.model, space, reward_loader, evaluator)
         self.folder = folder / 'trainings'
         self.measure = measure
         self.metric = metric
@@ -114,7 +102,7 @@ class TrainedEvaluation:
         self.stopping: Optional[StoppingRule] = None
         if pruner is not None:
             self.stopping = StoppingRule(pruner, self.folder / 'stopping.json')
-        start = self._start_weights(folder)
+        start = self._start(runner.seed)
         self.seed = start['seed'] if seed is None else seed
 
         self._train_set = runner.train_loop.dataloader.dataset
@@ -125,28 +113,33 @@ class TrainedEvaluation:
         by_epoch = 'max_epochs' in cfg.train_cfg
         whole = self._length * (cfg.train_cfg.max_epochs if by_epoch else 1)
         step = self._length if by_epoch else 1
-        self.budgets = (*sorted({_rounded(r, step, whole) for r in rungs}), whole)
+        below = sorted({max(1, round(rung / step)) * step for rung in rungs})
+        if below and below[-1] >= whole:
+            raise EANError(
+                f'a rung of {max(rungs)} iterations is not below the budget of '
+                f'{whole}; give smaller ones'
+            )
+        self.budgets = (*below, whole)
         self.training = MaskTraining(
             runner, cfg, whole, start['state_dict'], self.seed, space
         )
-        if hasattr(self.dataset, 'metainfo'):
-            evaluator.dataset_meta = self.dataset.metainfo
 
-    def _start_weights(self, folder: Path) -> Dict[str, Any]:
-        """Return the weights to start from, those of the search that is resumed."""
-        path = folder / 'start.pth'
-        if path.exists():
-            return torch.load(path, map_location='cpu', weights_only=True)
-        state = {
-            name: tensor.detach().cpu().clone()
-            for name, tensor in unwrapped(self.runner.model).state_dict().items()
-        }
-        return dict(state_dict=state, seed=self.runner.seed)
+    @property
+    def _start_path(self) -> Path:
+        return self.folder.parent / 'start.pth'
+
+    def _start(self, seed: Optional[int]) -> Dict[str, Any]:
+        """Return weights and seed to start with, those of a search that is resumed."""
+        if self._start_path.exists():
+            return torch.load(self._start_path, map_location='cpu', weights_only=True)
+        state = self.model.state_dict()
+        weights = {name: each.detach().cpu().clone() for name, each in state.items()}
+        return dict(state_dict=weights, seed=seed)
 
     def begin(self) -> None:
         """Keep the weights that masks start from, to resume the search with them."""
         start = dict(state_dict=self.training.start, seed=self.seed)
-        atomic_save(start, self.folder.parent / 'start.pth')
+        atomic_save(start, self._start_path)
 
     def judge(self, requests: Sequence[Request]) -> List[Measurement]:
         """Train masks, and measure them on the reward images.
@@ -164,15 +157,7 @@ class TrainedEvaluation:
 
     def _at(self, requests: Sequence[Request]) -> List[Measurement]:
         """Judge masks at their budgets, the processes sharing the masks."""
-        rank, world_size = get_dist_info()
-        own: Dict[int, Measurement] = {}
-        with alone():
-            for number in range(rank, len(requests), world_size):
-                own[number] = self._one(requests[number])
-        everyones: Dict[int, Measurement] = {}
-        for part in all_gather_object(own):
-            everyones.update(part)
-        return [everyones[number] for number in range(len(requests))]
+        return shared(self._one, requests)
 
     def _one(self, request: Request) -> Measurement:
         """Judge a mask, unless that was done before."""
@@ -180,32 +165,38 @@ class TrainedEvaluation:
         assert budget is not None
         known = self._read(bits)
         if str(budget) in known:
-            return _measurement(known[str(budget)])
-        done = max((int(b) for b in known if int(b) < budget), default=0)
+            entry = {k: v for k, v in known[str(budget)].items() if k != 'losses'}
+            return Measurement(**{**entry, 'curve': tuple(entry['curve'])})
         checkpoint = self._path(bits, '.pth')
-        if not checkpoint.exists():
-            done = 0
-        losses = known[str(done)]['losses'] if done else []
-        measurement, hook = self.training.run(
+        paused = [int(each) for each in known if int(each) < budget]
+        done = max(paused, default=0) if checkpoint.exists() else 0
+        goes_on = budget < self.budgets[-1]
+        measurement, hook = self._train(
             bits,
             budget,
-            self._train_loader(self._length, done),
-            self.reward_loader,
-            fresh(self.evaluator),
-            losses,
-            checkpoint if done else None,
-            checkpoint if budget < self.budgets[-1] else None,
+            done,
+            losses=known[str(done)]['losses'] if done else [],
+            resume_from=checkpoint if done else None,
+            save_to=checkpoint if goes_on else None,
         )
-        if budget == self.budgets[-1] or measurement.diverged:
+        if not goes_on or measurement.diverged:
             checkpoint.unlink(missing_ok=True)
-        known[str(budget)] = dict(asdict(measurement), losses=hook.losses)
-        if budget == self.budgets[-1]:
-            del known[str(budget)]['losses']  # nothing goes on from there
+        losses = dict(losses=hook.losses) if goes_on else {}
+        known[str(budget)] = dict(asdict(measurement), **losses)
         with atomic_write(self._path(bits, '.json')) as file:
             file.write(json.dumps(known).encode())
         if self.on_mask is not None:
             self.on_mask(request, measurement)
         return measurement
+
+    def _train(
+        self, bits: Bits, budget: int, done: int = 0, **options: Any
+    ) -> Tuple[Measurement, TrainingHook]:
+        loader = self._train_loader(self._length, done)
+        metrics = fresh(self.evaluator)
+        return self.training.run(
+            bits, budget, loader, self.dataloader, metrics, **options
+        )
 
     def _train_loader(self, length: int, start: int = 0) -> Any:
         return short_loader(self._loader_cfg, self._train_set, self.seed, length, start)
@@ -220,45 +211,27 @@ class TrainedEvaluation:
         except (OSError, ValueError):
             return {}
 
-    def estimate(self, searcher: Any) -> str:
+    def estimate(self, num_masks: int) -> str:
         """Measure an iteration, and say what a search will cost on this machine.
 
+        It is one with attention in every block.
+
         Args:
-            searcher: Who will ask for masks.
+            num_masks: Masks that will be asked for.
         """
-        masks = searcher.num_steps * getattr(searcher, 'masks_per_step', 1)
-        seconds = self.seconds_per_iteration()
+        with alone():
+            mask = (1,) * self.space.num_bits
+            _, hook = self._train(mask, PROBED, judge=False)
+        gaps = [b - a for a, b in zip(hook.times, hook.times[1:])]
+        seconds = statistics.median(gaps[1:] or gaps or [0.0])
         batch = self._loader_cfg.get('batch_size', 1)
         # A forward pass takes a third of a training step.
         each = seconds * (self.budgets[-1] + len(self.dataset) / batch / 3)
-        hours, minutes = divmod(math.ceil(each * masks / get_world_size() / 60), 60)
+        hours, minutes = divmod(math.ceil(each * num_masks / get_world_size() / 60), 60)
         return (
-            f'{masks} masks x {self.budgets[-1]} iterations: about '
+            f'{num_masks} masks x {self.budgets[-1]} iterations: about '
             f'{f"{hours} h " if hours else ""}{minutes} min on this machine'
         )
-
-    def seconds_per_iteration(self) -> float:
-        """Measure an iteration with attention in every block, in seconds."""
-        bits = (1,) * self.space.num_bits
-        with alone():
-            _, hook = self.training.run(
-                bits,
-                PROBED,
-                self._train_loader(self._length),
-                self.reward_loader,
-                fresh(self.evaluator),
-                judge=False,
-            )
-        gaps = [b - a for a, b in zip(hook.times, hook.times[1:])]
-        return statistics.median(gaps[1:] or gaps or [0.0])
-
-    def measure_cost(self, kind: str) -> CostTable:
-        """Measure what attention costs, on the first batch of the reward set."""
-        model: Any = unwrapped(self.runner.model)
-        with torch.no_grad():
-            batch = copy.deepcopy(next(iter(self.reward_loader)))
-            data = model.data_preprocessor(batch, False)
-        return measure_cost(kind, model, self.space, data)
 
     def fingerprint(self) -> Dict[str, str]:
         """Hash what measurements depend on: weights, images, and the training."""
@@ -278,19 +251,3 @@ class TrainedEvaluation:
                 default=str,
             ),
         )
-
-
-def _rounded(rung: int, step: int, whole: int) -> int:
-    """Return a rung as whole short epochs."""
-    rounded = max(1, round(rung / step)) * step
-    if rounded >= whole:
-        raise EANError(
-            f'a rung of {rung} iterations is not below the budget of {whole}; give '
-            'smaller ones'
-        )
-    return rounded
-
-
-def _measurement(entry: Dict[str, Any]) -> Measurement:
-    facts = {key: value for key, value in entry.items() if key != 'losses'}
-    return Measurement(**dict(facts, curve=tuple(facts['curve'])))

@@ -3,9 +3,9 @@
 import copy
 import logging
 import math
-import shutil
 import tempfile
 from contextlib import contextmanager
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -50,9 +50,6 @@ class _QuietConfig(Config):
     def pretty_text(self) -> str:
         return ''
 
-    def dump(self, file: Any = None) -> str:
-        return ''
-
 
 class QuietRunner:
     """Mixin for a Runner inside of another: it says nothing and leaves no files.
@@ -70,6 +67,7 @@ class QuietRunner:
         """Keep the weights, which all masks start from."""
 
 
+@dataclass(eq=False)
 class MaskTraining:
     """Trains the network with a mask, to a budget, and judges it on the reward images.
 
@@ -83,20 +81,14 @@ class MaskTraining:
         space: The masks of the run's model.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        cfg: Config,
-        iterations: int,
-        start: Dict[str, Tensor],
-        seed: int,
-        space: SearchSpace,
-    ) -> None:
-        self.cfg = cfg
-        self.space = space
-        self.iterations = iterations
-        self.start = start
-        self.seed = seed
+    runner: InitVar[Runner]
+    cfg: Config
+    iterations: int
+    start: Dict[str, Tensor]
+    seed: int
+    space: SearchSpace
+
+    def __post_init__(self, runner: Runner) -> None:
         self._kind: Any = type('QuietRunner', (QuietRunner, type(runner)), {})
 
     def run(
@@ -138,11 +130,13 @@ class MaskTraining:
                 runner.model.load_state_dict(self.start)
             runner.register_hook(hook)
             runner.register_hook(reward_loss)
+            results: Dict[str, float] = {}
             try:
                 runner.train()
-                results = runner.val_loop.run() if judge else {}
+                if judge:
+                    results = runner.val_loop.run()
             except Diverged:
-                return self._measurement({}, None, hook.losses, budget), hook
+                save_to = None  # nothing goes on from there
             finally:
                 _shut_down(train_loader)
             if save_to is not None:
@@ -168,6 +162,7 @@ class MaskTraining:
             train_dataloader=train_loader,
             val_dataloader=reward_loader,
             val_evaluator=metrics,
+            visualizer=dict(type='Visualizer'),  # which keeps nothing
             randomness=dict(cfg.get('randomness') or {}, seed=self.seed),
             log_level='ERROR',
             experiment_name=Path(folder).name,
@@ -202,8 +197,6 @@ class MaskTraining:
 
 def _plain(value: Any) -> Any:
     """Return a metric as JSON holds it: mmseg's are NumPy's, of 32 bits."""
-    if isinstance(value, (bool, int, float, str)):
-        return value
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -227,14 +220,13 @@ def _surroundings() -> Iterator[str]:
     """
     managers: Tuple[Any, ...] = (MMLogger, MessageHub, Visualizer, DefaultScope)
     before = [set(manager._instance_dict) for manager in managers]
-    folder = tempfile.mkdtemp(prefix='ean_mm_mask_')
-    try:
-        yield folder
-    finally:
-        for manager, known in zip(managers, before):
-            for name in [n for n in manager._instance_dict if n not in known]:
-                instance = manager._instance_dict.pop(name)
-                if isinstance(instance, logging.Logger):
-                    for handler in instance.handlers:
-                        handler.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix='ean_mm_mask_') as folder:
+        try:
+            yield folder
+        finally:
+            for manager, known in zip(managers, before):
+                for name in manager._instance_dict.keys() - known:
+                    instance = manager._instance_dict.pop(name)
+                    if isinstance(instance, logging.Logger):
+                        for handler in instance.handlers:
+                            handler.close()

@@ -3,14 +3,14 @@
 import copy
 import math
 import time
-from typing import Any, Iterator, List, Optional
+from itertools import chain, repeat
+from typing import Any, List, Optional
 
 import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
-from torch.utils.data import DataLoader
 
 from ean_mm.search.evaluation.batches import seed_from
 
@@ -43,7 +43,10 @@ class TrainingHook(Hook):
     def before_train(self, runner: Runner) -> None:
         loop = runner.train_loop
         if isinstance(loop, IterBasedTrainLoop):
-            loop.dataloader_iterator = _Ahead(loop.dataloader, runner.iter)
+            # the loader begins after the batches seen
+            loop.dataloader_iterator = _Ahead(
+                repeat(None, runner.iter), loop.dataloader
+            )
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
@@ -56,7 +59,7 @@ class TrainingHook(Hook):
         runner: Runner,
         batch_idx: int,
         data_batch: Any = None,
-        outputs: Optional[dict] = None,
+        outputs: Any = None,
     ) -> None:
         loss = torch.as_tensor((outputs or {}).get('loss', math.nan)).item()
         self.losses.append(loss)
@@ -68,30 +71,13 @@ class TrainingHook(Hook):
             runner.train_loop.stop_training = True
 
 
-class _Ahead:
-    """An iteration-based training's batches, those that it has seen left out.
-
-    mmengine's loop passes over them, onedl-mmengine's asks for that.
-    """
-
-    def __init__(self, dataloader: DataLoader, seen: int) -> None:
-        self._dataloader, self._seen = dataloader, seen
-        self._batches: Optional[Iterator[Any]] = None
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        if self._seen:  # the loader begins after these
-            self._seen -= 1
-            return None
-        if self._batches is None:
-            self._batches = iter(self._dataloader)
-        return next(self._batches)
+class _Ahead(chain):
+    """An iteration-based training's batches, those that it has seen left out."""
 
     def skip_iter(self, num_iters: int) -> None:
-        """Pass over the batches seen."""
-        self._seen -= num_iters
+        """Pass over the batches seen, as mmengine's loop does and onedl's asks for."""
+        for _ in range(num_iters):
+            next(self)
 
 
 class RewardLossHook(Hook):
@@ -133,10 +119,7 @@ class RewardLossHook(Hook):
 
 def _fits(data_batch: Any) -> bool:
     """Whether annotations are in the coordinates of the images that a network sees."""
-    if not isinstance(data_batch, dict):
-        return False
-    for sample in data_batch.get('data_samples') or []:
-        scale = sample.metainfo.get('scale_factor', (1.0, 1.0))
-        if any(factor != 1 for factor in np.ravel(scale)):
-            return False
-    return True
+    return isinstance(data_batch, dict) and all(
+        np.all(np.asarray(sample.metainfo.get('scale_factor', 1)) == 1)
+        for sample in data_batch.get('data_samples') or []
+    )
