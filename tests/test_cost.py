@@ -9,7 +9,7 @@ from searches import history, judged_masks
 
 from ean_mm import EANError, Mask
 from ean_mm.search import Reward, SearchSpace
-from ean_mm.search.evaluation.cost import CostTable, measure_cost
+from ean_mm.search.evaluation.cost import measure_cost
 
 
 def build(share='stage', attention='SEAttention', neck=None):
@@ -78,11 +78,6 @@ def test_flops_of_se_by_hand():
     # C -> h -> C of stages 1 and 4; mmengine does not count pooling and products
     first, last = table.percent([1] + [0] * 7), table.percent([0] * 7 + [1])
     assert first / last == pytest.approx((8 * 1) / (64 * 4))
-
-
-def test_a_table_survives_its_state():
-    table = CostTable((((0, 1), 0.5), ((2,), 1.25)))
-    assert CostTable.from_state(table.state_dict()) == table
 
 
 def test_the_budget_form_and_the_weighted_form():

@@ -15,6 +15,8 @@ from ean_mm.search.evaluation.reward import COSTS
 from ean_mm.search.space import SearchSpace
 
 Call = Tuple[Any, Tuple[Any, ...]]
+Costs = Tuple[float, Dict[Tuple[int, ...], float]]
+"""of the plain network, and what is added once if any of some bits is set"""
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,6 @@ class CostTable:
         return sum(
             cost for places, cost in self.entries if any(bits[i] for i in places)
         )
-
-    def state_dict(self) -> List[Any]:
-        """Return the entries as lists, for a checkpoint."""
-        return [[list(places), cost] for places, cost in self.entries]
-
-    @classmethod
-    def from_state(cls, state: List[Any]) -> 'CostTable':
-        """Make a table of a :meth:`state_dict`."""
-        return cls(tuple((tuple(places), cost) for places, cost in state))
 
 
 @torch.no_grad()
@@ -62,35 +55,46 @@ def measure_cost(
     Raises:
         ValueError: Unknown kind, or attention that is not called once for each bit.
     """
+    if kind not in COSTS:
+        raise EANError(f'cost={kind!r} is unknown; use {", ".join(COSTS)}')
     model.eval()
     if kind == 'latency':
         space.apply([0] * space.num_bits)
-        return _latency(model, space, data)
-    calls = _record_calls(model, space, data)
-    space.apply([0] * space.num_bits)
-    if kind == 'flops':
-        plain = count_flops(model, data['inputs'], data.get('data_samples'), 'tensor')
-        costs = [count_flops(attention, *args) for attention, args in calls]
-    elif kind == 'parameters':
-        attentions = {module for module, _ in calls}
-        plain = count_parameters(model)
-        return CostTable(
-            tuple(
-                (
-                    tuple(i for i, (other, _) in enumerate(calls) if other is module),
-                    100 * sum(p.numel() for p in module.parameters()) / plain,
-                )
-                for module in attentions
-            )
-        )
+        plain, costs = _latency(model, space, data)
     else:
-        raise EANError(f'cost={kind!r} is unknown; use {", ".join(COSTS)}')
-    return CostTable(tuple(((i,), 100 * cost / plain) for i, cost in enumerate(costs)))
+        space.apply([1] * space.num_bits)
+        calls = [
+            call
+            for module in space.modules.values()
+            for call in _record(model, module, set(_attention_modules(module)), data)
+        ]
+        space.apply([0] * space.num_bits)
+        count = _flops if kind == 'flops' else _parameters
+        plain, costs = count(model, calls, data)
+    return CostTable(
+        tuple((places, 100 * cost / plain) for places, cost in costs.items())
+    )
 
 
-def _latency(
-    model: nn.Module, searched: SearchSpace, data: Dict[str, Any]
-) -> CostTable:
+def _flops(model: nn.Module, calls: List[Call], data: Dict[str, Any]) -> Costs:
+    plain = count_flops(model, data['inputs'], data.get('data_samples'), 'tensor')
+    return plain, {
+        (bit,): count_flops(attention, *args)
+        for bit, (attention, args) in enumerate(calls)
+    }
+
+
+def _parameters(model: nn.Module, calls: List[Call], data: Dict[str, Any]) -> Costs:
+    places: Dict[nn.Module, List[int]] = {}
+    for bit, (attention, _) in enumerate(calls):
+        places.setdefault(attention, []).append(bit)
+    return count_parameters(model), {
+        tuple(bits): sum(p.numel() for p in attention.parameters())
+        for attention, bits in places.items()
+    }
+
+
+def _latency(model: nn.Module, searched: SearchSpace, data: Dict[str, Any]) -> Costs:
     """Time every block of the deployed network with its attention and without."""
 
     def deployed(bit: int) -> Tuple[Any, SearchSpace]:
@@ -116,11 +120,9 @@ def _latency(
         for timed, args in _record(network, module, modules, data):
             functions.append(partial(timed, *args))
             functions.append(partial(timed, args[0]) if in_blocks else lambda: None)
-    seconds = median_seconds(functions)
-    costs = [max(a - b, 0.0) for a, b in zip(seconds[1::2], seconds[2::2])]
-    return CostTable(
-        tuple(((i,), 100 * cost / seconds[0]) for i, cost in enumerate(costs))
-    )
+    whole, *seconds = median_seconds(functions)
+    pairs = zip(seconds[::2], seconds[1::2])
+    return whole, {(bit,): max(a - b, 0.0) for bit, (a, b) in enumerate(pairs)}
 
 
 def _record(
@@ -144,18 +146,6 @@ def _record(
             'cannot be told; use a reward without cost'
         )
     return calls
-
-
-def _record_calls(
-    model: nn.Module, space: SearchSpace, data: Dict[str, Any]
-) -> List[Call]:
-    """Run the model with all bits set; return what each bit's attention was given."""
-    space.apply([1] * space.num_bits)
-    return [
-        call
-        for module in space.modules.values()
-        for call in _record(model, module, set(_attention_modules(module)), data)
-    ]
 
 
 def _attention_modules(module: Any) -> List[nn.Module]:
