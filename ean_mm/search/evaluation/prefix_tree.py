@@ -2,18 +2,8 @@
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import (
-    Any,
-    Collection,
-    Dict,
-    Iterator,
-    List,
-    NamedTuple,
-    Optional,
-    Set,
-    Tuple,
-)
+from dataclasses import dataclass, field
+from typing import Any, Collection, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -82,13 +72,21 @@ class _Branch(NamedTuple):
     The branch that is finished last may overwrite what it shares with the other.
     """
 
-    masks: Tuple[Bits, ...]
-    position: int
-    residual: Tensor
+    node: _Node
+    """with these masks, and the block's residual branch as the activation"""
     shortcut: Tensor
-    state: Any
-    features: Tuple[Tensor, ...]
     last: bool
+
+
+@dataclass
+class _Entry:
+    """The activations of all batches after the blocks of a prefix."""
+
+    size: int
+    """in bytes, once all batches are there"""
+    nodes: Dict[int, _Node] = field(default_factory=dict)
+    in_use: bool = True
+    """whether the present pass starts from them, or has made them"""
 
 
 class ActivationCache:
@@ -104,50 +102,46 @@ class ActivationCache:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
-        self.size = 0
-        self._entries: OrderedDict[Bits, Dict[int, _Node]] = OrderedDict()
-        self._sizes: Dict[Bits, int] = {}
-        self._in_use: Set[Bits] = set()
+        self._entries: OrderedDict[Bits, _Entry] = OrderedDict()
         self._num_batches = 1
+
+    @property
+    def size(self) -> int:
+        """Bytes that the entries take when all of their batches are there."""
+        return sum(entry.size for entry in self._entries.values())
 
     def begin_pass(self, masks: Collection[Bits], num_batches: int) -> None:
         """Protect the entries that the pass starts from."""
         self._num_batches = num_batches
-        self._in_use = {
-            prefix
-            for prefix in self._entries
-            if any(mask[: len(prefix)] == prefix for mask in masks)
-        }
-        for prefix in self._in_use:
-            self._entries.move_to_end(prefix)
+        for prefix, entry in list(self._entries.items()):
+            entry.in_use = any(mask[: len(prefix)] == prefix for mask in masks)
+            if entry.in_use:
+                self._entries.move_to_end(prefix)
 
     def get(self, prefix: Bits, batch: int) -> Optional[_Node]:
         """Return what is kept of a batch after the blocks of a prefix."""
-        return self._entries.get(prefix, {}).get(batch)
+        entry = self._entries.get(prefix)
+        return None if entry is None else entry.nodes.get(batch)
 
     def put(self, prefix: Bits, batch: int, node: _Node) -> None:
         """Keep the activation of a batch, if there is room for all of its batches."""
         if batch == 0 and prefix not in self._entries:
-            needed = _num_bytes(node) * self._num_batches
-            if self._make_room(needed):
-                self._entries[prefix] = {}
-                self._sizes[prefix] = needed
-                self.size += needed
-                self._in_use.add(prefix)
+            size = _num_bytes(node) * self._num_batches
+            if self._make_room(size):
+                self._entries[prefix] = _Entry(size)
         if prefix in self._entries:
-            self._entries[prefix].setdefault(batch, node)
+            self._entries[prefix].nodes.setdefault(batch, node)
 
     def _make_room(self, needed: int) -> bool:
         """Drop entries until ``needed`` bytes are free; if they can't be, drop none."""
-        candidates = [prefix for prefix in self._entries if prefix not in self._in_use]
+        unused = {p: each.size for p, each in self._entries.items() if not each.in_use}
         free = self.budget - self.size
-        if free + sum(self._sizes[prefix] for prefix in candidates) < needed:
+        if free + sum(unused.values()) < needed:
             return False
-        for prefix in candidates:
+        for prefix, size in unused.items():
             if free >= needed:
                 break
-            free += self._sizes[prefix]
-            self.size -= self._sizes.pop(prefix)
+            free += size
             del self._entries[prefix]
         return True
 
@@ -212,68 +206,52 @@ class PrefixTree:
         roots = self._roots(x, masks, batch)
         branches: List[_Branch] = []
         while roots or branches:
+            started = time.perf_counter()
             node = self._finish(branches.pop(), batch) if branches else roots.pop()
             while node.position < len(self.blocks):
                 branches += self._split(node)
                 del node  # its activation is not needed any more
                 node = self._finish(branches.pop(), batch)
+            self.work.block_seconds += time.perf_counter() - started
             yield node.masks[0], node.features
 
     def _roots(self, x: Tensor, masks: Collection[Bits], batch: int) -> List[_Node]:
         """Group the masks by the deepest activation that is known for them."""
         groups: Dict[Optional[Bits], List[Bits]] = {}
         for mask in masks:
-            known = (
-                mask[:position]
-                for position in reversed(self.boundaries)
-                if self.cache.get(mask[:position], batch) is not None
-            )
+            prefixes = (mask[:position] for position in reversed(self.boundaries))
+            known = (p for p in prefixes if self.cache.get(p, batch) is not None)
             groups.setdefault(next(known, None), []).append(mask)
         roots = []
         for prefix, group in groups.items():
             node = None if prefix is None else self.cache.get(prefix, batch)
             if node is None:
-                x = self.backbone.forward_stem(x)
-                node = _Node(tuple(group), 0, x, None, ())
+                node = _Node((), 0, self.backbone.forward_stem(x), None, ())
                 self.cache.put((), batch, node)
             else:
-                node = node._replace(masks=tuple(group))
                 self.work.cache_hits += len(node.x) * len(group)
-            roots.append(node)
+            roots.append(node._replace(masks=tuple(group)))
         return roots
 
     def _split(self, node: _Node) -> List[_Branch]:
         """Compute a block as far as the masks share it."""
         block = self.blocks[node.position][0]
-        started = time.perf_counter()
         residual, shortcut = block.residual(node.x), block.shortcut(node.x)
         self.work.blocks += len(node.x)
-        self.work.block_seconds += time.perf_counter() - started
         branches: List[_Branch] = []
         for bit in (1, 0):
             masks = tuple(mask for mask in node.masks if mask[node.position] == bit)
             if masks:
-                branches.append(
-                    _Branch(
-                        masks,
-                        node.position,
-                        residual,
-                        shortcut,
-                        node.state,
-                        node.features,
-                        last=not branches,
-                    )
-                )
+                half = node._replace(masks=masks, x=residual)
+                branches.append(_Branch(half, shortcut, last=not branches))
         return branches
 
     def _finish(self, branch: _Branch, batch: int) -> _Node:
         """Compute the rest of a block, with attention or without."""
-        started = time.perf_counter()
-        masks, position, residual, shortcut, state, features, last = branch
+        (masks, position, residual, state, features), shortcut, last = branch
         block, attention, stage = self.blocks[position]
         plugged = attention if masks[0][position] else None
         x, state = block.merge(residual, shortcut, plugged, state, inplace=last)
-        self.work.block_seconds += time.perf_counter() - started
         position += 1
         ends = position == len(self.blocks) or self.blocks[position][2] != stage
         if ends or self.blocks[position][1] is not attention:
