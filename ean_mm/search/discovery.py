@@ -40,11 +40,8 @@ def discover(
     """
     teachers = [name for name in masked if name.startswith(tuple(_teachers(model)))]
     if chosen is None:
-        searched = [
-            name
-            for name in masked
-            if name not in teachers and not _is_frozen(masked[name])
-        ]
+        frozen = [name for name in masked if _is_frozen(masked[name])]
+        searched = [name for name in masked if name not in (*teachers, *frozen)]
     else:
         searched = [name for name in masked if name in chosen]
     unknown = [name for name in chosen or [] if name not in masked]

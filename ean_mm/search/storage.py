@@ -49,7 +49,7 @@ class SearchStorage:
     def start(self, state: Dict[str, Any]) -> None:
         """Begin a search."""
         self.set_aside()
-        self._save_state(state)
+        atomic_save(state, self.state_path)
         self.history_path.touch()
 
     def load(self, fingerprint: Dict[str, str]) -> Optional[Dict[str, Any]]:
@@ -121,11 +121,8 @@ class SearchStorage:
             file.write(self._line(record))
             file.flush()
             os.fsync(file.fileno())
-        self._save_state(state)
+        atomic_save(state, self.state_path)
 
     @staticmethod
     def _line(record: Record) -> bytes:
         return f'{json.dumps(record, allow_nan=False)}\n'.encode()
-
-    def _save_state(self, state: Dict[str, Any]) -> None:
-        atomic_save(state, self.state_path)

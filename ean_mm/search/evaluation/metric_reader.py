@@ -29,7 +29,11 @@ class MetricReader:
 
     def __init__(self, reward: Reward, evaluator: Any = None) -> None:
         self.reward = reward
-        self.expected = expected_names(evaluator)
+        # A loop of the host's may put something before the name, as 'teacher/'.
+        self.expected = f'/{reward.metric}'.endswith(
+            tuple(f'/{name}' for name in silent_names(evaluator))
+        )
+        """whether the evaluator has the metric, by its name, and may be silent of it"""
         self.known = False
         """whether any mask has the metric"""
 
@@ -62,22 +66,13 @@ class MetricReader:
             return measurement
         if self._is_silent(measurement) and self.reward.weight >= 0:
             nothing = self.reward.metric not in measurement.metrics
-            if self.known or (nothing and self._is_expected()):
+            if self.known or (nothing and self.expected):
                 return replace(measurement, percent=0.0, unreported=True)
         # which says what is wrong
         return replace(measurement, percent=self.reward.percent(measurement.metrics))
 
-    def _is_expected(self) -> bool:
-        """Whether the evaluator has the metric, by its name.
 
-        A loop of the host's may put something before it, as ``teacher/``.
-        """
-        return f'/{self.reward.metric}'.endswith(
-            tuple(f'/{name}' for name in self.expected)
-        )
-
-
-def expected_names(evaluator: Any) -> List[str]:
+def silent_names(evaluator: Any) -> List[str]:
     """Name what metrics report that report nothing at times."""
     names = []
     for metric in getattr(evaluator, 'metrics', None) or []:

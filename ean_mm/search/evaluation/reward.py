@@ -1,6 +1,7 @@
 """What a mask is worth."""
 
 import math
+from dataclasses import dataclass
 from typing import Mapping, Optional
 
 from ean_mm.errors import EANError, one_line
@@ -9,6 +10,7 @@ COSTS = ('latency', 'parameters', 'flops')
 UNITS = {'percent': 1.0, 'fraction': 100.0}
 
 
+@dataclass
 class Reward:
     """``weight * metric (percent) + sparsity_weight * sparsity`` (method: R).
 
@@ -35,36 +37,30 @@ class Reward:
         ValueError: Unknown unit or cost, or a weight of a cost that is not named.
     """
 
-    def __init__(
-        self,
-        metric: str = 'accuracy/top1',
-        unit: str = 'percent',
-        weight: float = 1.0,
-        sparsity_weight: Optional[float] = None,
-        cost: Optional[str] = None,
-        cost_weight: float = 0.0,
-        cost_budget: Optional[float] = None,
-        over_budget_weight: float = 10.0,
-    ) -> None:
-        if unit not in UNITS:
-            raise EANError(f"unit={unit!r} is unknown; use 'percent' or 'fraction'")
-        if cost not in (None, *COSTS):
-            raise EANError(f'cost={cost!r} is unknown; use {", ".join(COSTS)}')
-        if (cost is None) != (cost_weight == 0 and cost_budget is None):
+    metric: str = 'accuracy/top1'
+    unit: str = 'percent'
+    weight: float = 1.0
+    sparsity_weight: Optional[float] = None
+    cost: Optional[str] = None
+    cost_weight: float = 0.0
+    cost_budget: Optional[float] = None
+    over_budget_weight: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise EANError(
+                f"unit={self.unit!r} is unknown; use 'percent' or 'fraction'"
+            )
+        if self.cost not in (None, *COSTS):
+            raise EANError(f'cost={self.cost!r} is unknown; use {", ".join(COSTS)}')
+        counts = self.cost_weight != 0 or self.cost_budget is not None
+        if (self.cost is not None) != counts:
             raise EANError(
                 'a cost goes with cost_weight or cost_budget: reward=dict('
                 "cost='latency', cost_budget=2.0)"
             )
-        if sparsity_weight is None:
-            sparsity_weight = 2.0 if cost is None else 0.0
-        self.metric = metric
-        self.unit = unit
-        self.weight = weight
-        self.sparsity_weight = sparsity_weight
-        self.cost = cost
-        self.cost_weight = cost_weight
-        self.cost_budget = cost_budget
-        self.over_budget_weight = over_budget_weight
+        if self.sparsity_weight is None:
+            self.sparsity_weight = 2.0 if self.cost is None else 0.0
 
     def percent(self, metrics: Mapping[str, float]) -> float:
         """Pick the metric out of an evaluator's results.
@@ -107,7 +103,8 @@ class Reward:
             sparsity: Fraction of blocks without attention.
             cost: What attention adds to the plain network's, in percent.
         """
-        reward = self.weight * percent + self.sparsity_weight * sparsity
+        sparsity_weight = self.sparsity_weight or 0.0
+        reward = self.weight * percent + sparsity_weight * sparsity
         if self.cost is not None:
             reward -= self.cost_weight * cost
         if self.cost_budget is not None:

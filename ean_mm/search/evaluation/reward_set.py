@@ -72,14 +72,11 @@ def _as_list(value: Any) -> Any:
     return value.tolist() if hasattr(value, 'tolist') else type(value).__name__
 
 
-def _labels(dataset: Any) -> List[Any]:
-    classes = classes_of(dataset) or []
-    return [each[0] if len(each) == 1 else each for each in classes]
-
-
 def hash_of_images(dataset: Any) -> str:
     """Hash which images a data set has, and their labels."""
-    facts = json.dumps([image_names(dataset), _labels(dataset)])
+    classes = classes_of(dataset) or []
+    labels = [each[0] if len(each) == 1 else each for each in classes]
+    facts = json.dumps([image_names(dataset), labels])
     return hashlib.sha256(facts.encode()).hexdigest()
 
 

@@ -88,13 +88,10 @@ class Validation:
     @contextmanager
     def prepared(self) -> Iterator[None]:
         """Let the hooks prepare a validation, and undo it at the end."""
-        stage = _Stage(self)
-        try:
+        with _Stage(self) as stage:
             stage.call_hook('before_val')
             stage.call_hook('before_val_epoch')
             yield
-        finally:
-            stage.undo()
 
     def run(self, dataloader: Any, evaluator: Evaluator) -> Dict[str, float]:
         """Run the loop of the run with the model as it is.
@@ -103,23 +100,23 @@ class Validation:
             dataloader: The batches, with their ``dataset``.
             evaluator: The metrics; of their own, for they collect results.
         """
-        stage: Any = _Stage(self)
         if self.runner.val_loop is None:
             loop: Any = ValLoop(self.runner, dataloader, evaluator)
         else:
             loop = copy.copy(self.runner.val_loop)
             loop.dataloader, loop.evaluator = dataloader, evaluator
-        loop._runner = stage
-        try:
+        with _Stage(self) as stage:
+            loop._runner = stage
             metrics = loop.run()
-        finally:
-            stage.undo()
         # mmdet's TeacherStudentValLoop returns nothing, and tells hooks
         return stage.metrics if metrics is None else metrics
 
 
 class _Stage:
-    """Stands in for a runner, and calls the hooks of a :class:`Validation` only."""
+    """Stands in for a runner, and calls the hooks of a :class:`Validation` only.
+
+    They undo at the end of its context what they have done before.
+    """
 
     def __init__(self, validation: Validation) -> None:
         self._runner = validation.runner
@@ -130,12 +127,15 @@ class _Stage:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runner, name)
 
+    def __enter__(self) -> '_Stage':
+        return self
+
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call the hooks, in the order of their priorities."""
         if fn_name == 'after_val_epoch':
             self.metrics = kwargs.get('metrics') or {}
         if fn_name in ('after_val_epoch', 'after_val'):
-            return  # by undo(), which is called after an error too
+            return  # in __exit__, which is called after an error too
         for hook in self._hooks:
             getattr(hook, fn_name)(self._runner, **kwargs)
             if fn_name in self._begun:
@@ -143,11 +143,13 @@ class _Stage:
         if fn_name == 'before_val_epoch' and self._hooks:
             broadcast_state(self._runner.model)  # averaged statistics differ too
 
-    def undo(self) -> None:
-        """Let the hooks undo what they have done before."""
+    def __exit__(self, *error: Any) -> None:
         for hook in self._begun['before_val_epoch']:
-            with _of_averaged_weights_only(hook):
-                hook.after_val_epoch(self._runner, metrics=self.metrics)
+            if isinstance(hook, EMAHook):
+                # mmpretrain's would validate a second time, the trained weights
+                hook = copy.copy(hook)
+                hook.evaluate_on_origin = False
+            hook.after_val_epoch(self._runner, metrics=self.metrics)
         for hook in self._begun['before_val']:
             hook.after_val(self._runner)
 
@@ -161,26 +163,11 @@ def broadcast_state(model: Any) -> None:
         broadcast(tensor, src=0)
 
 
-@contextmanager
-def _of_averaged_weights_only(hook: Hook) -> Iterator[None]:
-    """Keep mmpretrain's hook from validating a second time, the trained weights."""
-    both = isinstance(hook, EMAHook) and getattr(hook, 'evaluate_on_origin', False)
-    if both:
-        hook.evaluate_on_origin = False
-    try:
-        yield
-    finally:
-        if both:
-            hook.evaluate_on_origin = True
-
-
 def _preparations(hook: Hook) -> Dict[str, str]:
     """Return what a hook does before validation, and the module that says it."""
     places = {}
     for name in BEFORE:
-        for kind in type(hook).__mro__:
-            if name in vars(kind):
-                if kind is not Hook:
-                    places[name] = kind.__module__
-                break
+        kind = next(kind for kind in type(hook).__mro__ if name in vars(kind))
+        if kind is not Hook:
+            places[name] = kind.__module__
     return places
