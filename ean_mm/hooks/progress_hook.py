@@ -7,12 +7,13 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 from ean_mm.search.evaluation.base import Measurement
 from ean_mm.search.history import Request
 from ean_mm.search.loop import MaskSearch
+from ean_mm.search.records import step_mean
 from ean_mm.search.storage import Record
 
 
@@ -33,13 +34,10 @@ class RichProgressHook(Hook):
         self.description = description
         self.console = console or Console()
         self.progress: Optional[Progress] = None
-        self.task: Optional[TaskID] = None
         self._masks_per_step = 1
 
     def _start(self, description: str, total: int, completed: int = 0) -> None:
         self._stop()
-        if not is_main_process():
-            return
         self.progress = Progress(
             TextColumn('{task.description}'),
             BarColumn(bar_width=12),
@@ -48,15 +46,14 @@ class RichProgressHook(Hook):
             TextColumn('{task.fields[facts]}', table_column=Column(ratio=1)),
             console=self.console,
             expand=True,
+            disable=not is_main_process(),
         )
-        self.task = self.progress.add_task(
-            description, total=total, completed=completed, facts=''
-        )
+        self.progress.add_task(description, total=total, completed=completed, facts='')
         self.progress.start()
 
-    def _update(self, completed: int, facts: str = '') -> None:
-        if self.progress is not None and self.task is not None:
-            self.progress.update(self.task, completed=completed, facts=facts)
+    def _update(self, **changes: Any) -> None:
+        if self.progress is not None:
+            self.progress.update(self.progress.task_ids[0], **changes)
 
     def _stop(self) -> None:
         if self.progress is not None:
@@ -72,36 +69,31 @@ class RichProgressHook(Hook):
         runner: Runner,
         batch_idx: int,
         data_batch: Any = None,
-        outputs: Optional[dict] = None,
+        outputs: Any = None,
     ) -> None:
         loss = outputs.get('loss') if outputs else None
         facts = '' if loss is None else f'loss {float(loss):.3f}'
-        self._update(runner.iter + 1, facts)
+        self._update(completed=runner.iter + 1, facts=facts)
 
     def before_search(self, runner: Runner, search: MaskSearch) -> None:
-        steps = search.searcher.num_steps
-        self._masks_per_step = 1
-        if search.evaluator.budgets:  # a mask takes long: the bar counts masks
-            self._masks_per_step = getattr(search.searcher, 'masks_per_step', 1)
-        self._start('mask search', steps * self._masks_per_step)
+        # Where a mask takes long, the bar counts masks.
+        trains = bool(search.evaluator.budgets)
+        self._masks_per_step = search.searcher.masks_per_step if trains else 1
+        self._start('mask search', search.searcher.num_steps * self._masks_per_step)
 
     def after_mask(
         self, runner: Runner, request: Request, measurement: Measurement
     ) -> None:
-        if self.progress is not None and self.task is not None:
-            self.progress.advance(self.task)
+        self._update(advance=1)
 
     def after_search_step(self, runner: Runner, record: Record) -> None:
         best = record['best']
         # Without a budget it is no trained network's.
         kind = '' if any('budget' in e for e in record['masks']) else 'supernet '
-        reward = sum(entry['reward'] for entry in record['masks']) / len(
-            record['masks']
-        )
+        steps = record['step'] + (0 if record.get('policy_mode') else 1)
         self._update(
-            (record['step'] + (0 if record.get('policy_mode') else 1))
-            * self._masks_per_step,
-            f'{kind}reward {reward:.2f}, best {best["reward"]:.2f} '
+            completed=steps * self._masks_per_step,
+            facts=f'{kind}reward {step_mean(record):.2f}, best {best["reward"]:.2f} '
             f'{" ".join(best["mask"].values())}, known {record["known_share"]:.0%}',
         )
 

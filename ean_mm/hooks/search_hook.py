@@ -1,7 +1,8 @@
 """Search the mask, in a supernet that was trained or by training masks."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Union
+from typing import Any, Optional
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -10,29 +11,21 @@ from mmengine.runner import BaseLoop, Runner
 
 from ean_mm.checkpoints import weight_names
 from ean_mm.datasets.labels import require_labels
-from ean_mm.errors import EANError, one_line
+from ean_mm.errors import EANError
 from ean_mm.hooks.search_log import SearchLog
 from ean_mm.models.masked import unwrapped
-from ean_mm.search.evaluation.batch_cache import num_bytes
 from ean_mm.search.evaluation.calibration import draw_batches
-from ean_mm.search.evaluation.reward import Reward
 from ean_mm.search.evaluation.reward_set import refuse_overlap, require_images
 from ean_mm.search.evaluation.short_config import short_config
 from ean_mm.search.evaluation.validation import Validation, broadcast_state
-from ean_mm.search.from_runner import (
-    RewardSet,
-    SearchOptions,
-    build_search,
-    build_searcher,
-    find_space,
-    search_folder,
-)
+from ean_mm.search.from_runner import SearchBuilder, search_folder, supernet_hook
 from ean_mm.search.mask_files import search_effects, write_masks
 from ean_mm.search.storage import SearchStorage
 
 
 @HOOKS.register_module()
-class EANSearchHook(Hook):
+@dataclass(eq=False)
+class EANSearchHook(SearchBuilder, Hook):
     """Searches the masks of the model after training, or by training.
 
     With a :class:`SupernetHook` beside it the run trains a supernet, in which masks are
@@ -77,75 +70,37 @@ class EANSearchHook(Hook):
             default the supernet's, or all that have a mask and are trained.
     """
 
-    def __init__(
-        self,
-        searcher: Optional[Dict[str, Any]] = None,
-        reward: Optional[Dict[str, Any]] = None,
-        dataloader: Optional[Dict[str, Any]] = None,
-        evaluator: Any = None,
-        evaluation: Optional[Dict[str, Any]] = None,
-        calibration_batches: int = 0,
-        resume: Optional[bool] = None,
-        image_memory: Union[int, str] = '2GiB',
-        activation_memory: Union[int, str] = '2GiB',
-        seed: Optional[int] = None,
-        log_interval: int = 10,
-        modules: Optional[Sequence[str]] = None,
-    ) -> None:
-        try:
-            rewarded = Reward(**(reward or {}))
-        except TypeError as error:
-            raise EANError(f'the reward cannot be built: {one_line(error)}') from error
-        self.options = SearchOptions(
-            searcher=searcher or dict(type='RLController'),
-            reward=rewarded,
-            dataloader=dataloader,
-            evaluator=evaluator,
-            evaluation=evaluation or dict(type='SupernetEvaluation'),
-            calibration_batches=calibration_batches,
-            image_memory=num_bytes(image_memory),
-            activation_memory=num_bytes(activation_memory),
-            seed=seed,
-            modules=modules,
-        )
-        self.resume = resume
-        self.log_interval = log_interval
+    resume: Optional[bool] = None
+    log_interval: int = 10
 
     def before_train(self, runner: Runner) -> None:
         # What would stop the search stops the run before hours of training.
-        options = self.options
-        build_searcher(runner, options, find_space(runner, options.modules))
-        if runner.val_loop is None and None in (options.dataloader, options.evaluator):
+        self.build_searcher(runner, self.space(runner))
+        if runner.val_loop is None and None in (self.dataloader, self.evaluator):
             raise EANError(
                 'EANSearchHook has no reward set: give it a dataloader and an '
                 'evaluator, or the config a val_dataloader and a val_evaluator'
             )
-        if options.dataloader is None:
-            loader = runner.val_loop.dataloader
+        if self.dataloader is None:
+            self._loader = runner.val_loop.dataloader
         else:
-            loader = runner.build_dataloader(options.dataloader, seed=runner.seed)
-        require_images(loader.dataset)
-        require_labels(unwrapped(runner.model), loader.dataset, 'the reward set')
+            self._loader = runner.build_dataloader(self.dataloader, seed=runner.seed)
+        reward_set, train_loader = self._loader.dataset, runner.train_dataloader
+        require_images(reward_set)
+        require_labels(unwrapped(runner.model), reward_set, 'the reward set')
         if runner.max_iters > 0:
-            refuse_overlap(
-                runner.train_dataloader.dataset, loader.dataset, runner.logger
-            )
-        self._reward_set = RewardSet(
-            loader, draw_batches(runner.train_dataloader, options.calibration_batches)
-        )
+            refuse_overlap(train_loader.dataset, reward_set, runner.logger)
+        self._calibration = draw_batches(train_loader, self.calibration_batches)
         self._validation(runner)
-        if options.trains_masks:
-            leave_out_training(
-                runner, options.evaluation.get('budget', 0), options.start
-            )
+        if self.trains_masks:
+            budget = self.evaluation_options.get('budget', 0)
+            leave_out_training(runner, budget, self.start)
         if not self._resumes(runner) and is_main_process():
             SearchStorage(search_folder(runner)).set_aside()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        searches_only = (
-            isinstance(runner._train_loop, BaseLoop) and not runner.max_iters
-        )
-        if not searches_only or self.options.trains_masks:
+        trains = not isinstance(runner._train_loop, BaseLoop) or runner.max_iters
+        if trains or self.trains_masks:
             return
         expected = set(unwrapped(runner.model).state_dict())
         missing = sorted(expected - weight_names(checkpoint))
@@ -158,7 +113,7 @@ class EANSearchHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         untrained = runner.iter == 0 and not runner._has_loaded
-        if untrained and not self.options.trains_masks:
+        if untrained and not self.trains_masks:
             runner.logger.warning(
                 'the search runs on untrained weights: nothing was trained and '
                 'load_from names no supernet'
@@ -173,10 +128,10 @@ class EANSearchHook(Hook):
 
     def _validation(self, runner: Runner) -> Optional[Validation]:
         """Return what holds while masks are judged in a supernet."""
-        if self.options.trains_masks:
+        if self.trains_masks:
             return None
         validation = Validation(runner)
-        batches = self.options.calibration_batches
+        batches = self.calibration_batches
         if batches and validation.why_alone is not None:
             raise EANError(
                 f'calibration_batches={batches} cannot be kept, for '
@@ -187,31 +142,24 @@ class EANSearchHook(Hook):
     def _search(self, runner: Runner, validation: Optional[Validation] = None) -> None:
         """Search, where each mask needs the run's validation or not."""
         log = SearchLog(runner, self.log_interval)
-        search = build_search(
-            runner, self.options, self._reward_set, validation, log.step, log.mask
+        search = self.build_search(
+            runner, self._loader, self._calibration, validation, log.step, log.mask
         )
-        num_images = len(self._reward_set.loader.dataset)
+        num_images = len(self._loader.dataset)
         log.begin(search, num_images)
-        try:
-            best = search.run(resume=self._resumes(runner))
-        finally:
-            calibration = getattr(search.evaluator, 'calibration', None)
-            if calibration is not None:
-                calibration.restore()
+        best = search.run(resume=self._resumes(runner))
         log.end()
-        effects = {}
-        models = self.options.trains_masks or getattr(
-            search.searcher, 'recommends', False
-        )
+        facts = {}
+        models = self.trains_masks or search.searcher.recommends
         if models and is_main_process():
-            found = search_effects(search, best)
-            runner.logger.info(f'Effects: {found.summary()}')
-            effects['effects'] = found.to_dict()
+            effects = search_effects(search, best)
+            runner.logger.info(f'Effects: {effects.summary()}')
+            facts['effects'] = effects.to_dict()
         files = write_masks(
             search,
             best,
             Path(runner.work_dir),
-            effects,
+            facts,
             reward_images=num_images,
             supernet_iterations=runner.iter,
             config=Path(runner.cfg.filename or 'none').name,
@@ -233,7 +181,7 @@ def leave_out_training(runner: Runner, budget: int, start: Optional[str]) -> Non
         start: Where trainings are said to start from; None if that is not said.
     """
     short_config(runner.cfg, len(runner.train_dataloader), budget)
-    supernet = any(type(hook).__name__ == 'SupernetHook' for hook in runner.hooks)
+    supernet = supernet_hook(runner)
     found = 'load_from' if runner._has_loaded else 'scratch'
     found = 'supernet' if supernet else found
     if start not in (None, found):

@@ -11,6 +11,7 @@ from ean_mm.search.evaluation.supernet import MaskEvaluator
 from ean_mm.search.evaluation.trained import TrainedEvaluation
 from ean_mm.search.history import Request
 from ean_mm.search.loop import MaskSearch
+from ean_mm.search.records import step_mean
 from ean_mm.search.storage import Record
 
 
@@ -45,40 +46,40 @@ class SearchLog:
         if space.exceptions():
             self.runner.logger.info(f'Search: {space.exceptions()}')
         if isinstance(search.evaluator, TrainedEvaluation):
-            self.runner.logger.info(search.evaluator.estimate(search.searcher))
+            masks = search.searcher.num_steps * search.searcher.masks_per_step
+            self.runner.logger.info(search.evaluator.estimate(masks))
 
     def step(self, record: Record) -> None:
         """Log a finished step."""
-        step, best, entries = record['step'], record['best'], record['masks']
-        num_steps = self.search.searcher.num_steps
-        reward = sum(entry['reward'] for entry in entries) / len(entries)
-        metric = sum(entry['metric'] for entry in entries) / len(entries)
+        step, best = record['step'], record['best']
+        reward, metric = step_mean(record), step_mean(record, 'metric')
+        learned = {
+            k: record[k] for k in ('loss', 'curiosity', 'baseline') if k in record
+        }
         scalars = dict(
             reward=reward,
             metric=metric,
             best_reward=best['reward'],
             known_share=record['known_share'],
+            **learned,
         )
-        for key in ('loss', 'curiosity', 'baseline'):
-            if key in record:
-                scalars[key] = record[key]
         self.runner.visualizer.add_scalars(
             {f'search/{name}': value for name, value in scalars.items()}, step=step
         )
         self.runner.call_hook('after_search_step', record=record)
         if self._first_step is None:
             self._first_step = step
+        num_steps = self.search.searcher.num_steps
         if (step + 1) % self.interval and step + 1 < num_steps:
             return
         elapsed = time.time() - self._started
-        done = step + 1 - self._first_step
-        eta = elapsed / done * max(num_steps - step - 1, 0)
+        left = max(num_steps - step - 1, 0) / (step + 1 - self._first_step)
+        eta = time.strftime('%H:%M:%S', time.gmtime(elapsed * left))
         self.runner.logger.info(
             f'Search [{min(step + 1, num_steps)}/{num_steps}]  '
             f'reward: {reward:.2f}  best: {best["reward"]:.2f} '
             f'({", ".join(best["mask"].values())})  '
-            f'known: {record["known_share"]:.0%}  '
-            f'eta: {time.strftime("%H:%M:%S", time.gmtime(eta))}'
+            f'known: {record["known_share"]:.0%}  eta: {eta}'
         )
 
     def mask(self, request: Request, measurement: Measurement) -> None:
@@ -114,5 +115,5 @@ class SearchLog:
             self.runner.logger.info(
                 f'Each mask took a pass of its own: {evaluator.why_alone}'
             )
-        summary = evaluator.work.summary(history.num_draws)
+        summary = evaluator.work.summary(len(history.draws))
         self.runner.logger.info(f'Search: {summary}')

@@ -1,5 +1,6 @@
 """Train a weight-sharing supernet: another random mask for every iteration."""
 
+from dataclasses import dataclass
 from typing import Any, Optional, Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ SANDWICH = 4
 
 
 @HOOKS.register_module()
+@dataclass(eq=False)
 class SupernetHook(Hook):
     """Sets the model to a fresh random mask before every training iteration.
 
@@ -49,25 +51,19 @@ class SupernetHook(Hook):
 
     priority = 'HIGH'
 
-    def __init__(
-        self,
-        p: float = 0.5,
-        val_mask: Any = 'none',
-        seed: Optional[int] = None,
-        sampling: str = 'independent',
-        modules: Optional[Sequence[str]] = None,
-    ) -> None:
-        if not 0 <= p <= 1:
-            raise EANError(f'p={p} is no probability; give a number from 0 to 1')
-        if sampling not in SAMPLINGS:
+    p: float = 0.5
+    val_mask: Any = 'none'
+    seed: Optional[int] = None
+    sampling: str = 'independent'
+    modules: Optional[Sequence[str]] = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise EANError(f'p={self.p} is no probability; give a number from 0 to 1')
+        if self.sampling not in SAMPLINGS:
             raise EANError(
-                f'sampling {sampling!r} is unknown; use {", ".join(SAMPLINGS)}'
+                f'sampling {self.sampling!r} is unknown; use {", ".join(SAMPLINGS)}'
             )
-        self.p = p
-        self.sampling = sampling
-        self.val_mask = val_mask
-        self.seed = seed
-        self.modules = modules
         self._space: Optional[SearchSpace] = None
 
     def space(self, runner: Runner) -> SearchSpace:

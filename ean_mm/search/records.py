@@ -1,6 +1,7 @@
-"""Judgements as entries of the history, and back."""
+"""Judgements as entries of a step's record in the history, and back."""
 
-from typing import Any, Dict, Tuple
+import statistics
+from typing import Any, Dict, Mapping, Tuple
 
 from ean_mm.search.evaluation.base import Measurement
 from ean_mm.search.history import Judgement, Request
@@ -49,3 +50,8 @@ def from_entry(
         iterations=budget,
         unreported=entry.get('unreported', False),
     )
+
+
+def step_mean(record: Mapping[str, Any], key: str = 'reward') -> float:
+    """Return the mean over the masks of a step, of their reward or metric."""
+    return statistics.fmean(entry[key] for entry in record['masks'])
