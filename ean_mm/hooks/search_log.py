@@ -53,16 +53,15 @@ class SearchLog:
         """Log a finished step."""
         step, best = record['step'], record['best']
         reward, metric = step_mean(record), step_mean(record, 'metric')
-        learned = {
-            k: record[k] for k in ('loss', 'curiosity', 'baseline') if k in record
-        }
         scalars = dict(
             reward=reward,
             metric=metric,
             best_reward=best['reward'],
             known_share=record['known_share'],
-            **learned,
         )
+        for name in ('loss', 'curiosity', 'baseline'):
+            if name in record:
+                scalars[name] = record[name]
         self.runner.visualizer.add_scalars(
             {f'search/{name}': value for name, value in scalars.items()}, step=step
         )

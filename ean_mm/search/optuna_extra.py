@@ -5,11 +5,10 @@ from typing import Any
 from ean_mm.errors import EANError
 
 
-def import_optuna(what: str, with_cmaes: bool = False) -> Any:
+def import_optuna(with_cmaes: bool = False) -> Any:
     """Import Optuna, and let it not log a line for every study and mask.
 
     Args:
-        what: What needs it.
         with_cmaes: Whether the package cmaes is needed, too.
 
     Raises:
@@ -22,7 +21,8 @@ def import_optuna(what: str, with_cmaes: bool = False) -> Any:
             import cmaes  # noqa: F401
     except ImportError as error:
         raise EANError(
-            f'{what} needs {error.name}; pip install ean_mm[search]'
+            f'OptunaSearcher, or a pruner, needs {error.name}; pip install '
+            'ean_mm[search]'
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

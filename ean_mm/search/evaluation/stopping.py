@@ -32,7 +32,7 @@ class StoppingRule:
     """
 
     def __init__(self, pruner: Dict[str, Any], path: Path) -> None:
-        self._optuna = import_optuna('a pruner')
+        self._optuna = import_optuna()
         options = dict(pruner)
         name = options.pop('type', '')
         kind = getattr(self._optuna.pruners, str(name), None)

@@ -85,7 +85,7 @@ class OptunaSearcher(BaseSearcher):
 
     def _start(self) -> None:
         """Create the study, or join the one in the storage."""
-        optuna = import_optuna('OptunaSearcher', self.sampler == 'cmaes')
+        optuna = import_optuna(with_cmaes=self.sampler == 'cmaes')
         single = self.sampler != 'nsgaii'
         directions = ['maximize'] if single else ['maximize', 'minimize']
         kind, options = SAMPLERS[self.sampler]
