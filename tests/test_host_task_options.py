@@ -29,6 +29,7 @@ def save_initial_weights(path):
     cfg = Config.fromfile(path)
     cfg.work_dir, cfg.experiment_name = str(path.parent / 'initial'), path.stem
     cfg.visualizer.name = 'initial'
+    cfg.randomness = dict(seed=0)  # mmengine draws one where none is set
     runner = Runner.from_cfg(cfg)
     torch.save(dict(state_dict=runner.model.state_dict()), path.with_suffix('.pth'))
 
