@@ -64,14 +64,16 @@ def test_a_search_by_training_killed_at_10_moments_ends_the_same(cfg, tmp_path):
 
 def test_two_processes_train_the_masks_of_one_and_a_dead_ones_are_done(cfg, tmp_path):
     one, two, killed = (tmp_path / name for name in ('one', 'two', 'killed'))
-    undisturbed = dump(cfg, tmp_path / 'undisturbed.py')
+    # A mask's file names the config: both have the same name.
+    undisturbed = dump(cfg, tmp_path / 'search.py')
     finish(start(undisturbed, one))
     status, output = train_with_two(undisturbed, two)
     assert status == 0, output[-3000:]
     assert_equal_searches(one, two)
 
     cfg.custom_hooks.append(dict(type='DieInMaskHook', folder=str(tmp_path)))
-    dying = dump(cfg, tmp_path / 'dying.py')
+    (tmp_path / 'dying').mkdir()
+    dying = dump(cfg, tmp_path / 'dying/search.py')
     status, output = train_with_two(dying, killed, restarts=1)
     assert status == 0, output[-3000:]
     assert (tmp_path / 'died_in_masks').exists()
