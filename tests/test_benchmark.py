@@ -1,6 +1,5 @@
 """The benchmark of inference times: pairs, records, the files it writes. No timings."""
 
-import argparse
 import json
 import runpy
 import subprocess
@@ -11,10 +10,10 @@ import pytest
 import torch
 
 import benchmark_report
-from benchmark_networks import list_networks
 from benchmark_plot import draw_benchmark
 from benchmark_records import Setting, make_records, paired_ratio
 from benchmark_timing import time_rounds
+from benchmarked import by_label
 
 SETTING = dict(deployed=True, memory_format='channels_last', batch=2, threads=1)
 
@@ -43,20 +42,6 @@ def run(path, monkeypatch, capsys):
         return status, capsys.readouterr().out
 
     return run
-
-
-def arguments(**changes):
-    return argparse.Namespace(
-        **{
-            **dict(depth=50, attention=['SE', 'SGE'], masks=[], references=[]),
-            **changes,
-        }
-    )
-
-
-def by_label(**changes):
-    networks = list_networks(arguments(**changes))
-    return {network.label: network for network in networks}
 
 
 def records_of_rounds(rng, repeat=1, slower=1.0):

@@ -1,6 +1,5 @@
 """The networks that the benchmark of inference times compares."""
 
-import argparse
 import copy
 import sys
 import types
@@ -8,23 +7,10 @@ import types
 import pytest
 import torch
 
-from benchmark_networks import count, list_networks, prepare
+from benchmark_networks import count, prepare
 from benchmark_timing import TrainingStep
+from benchmarked import by_label
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
-
-
-def arguments(**changes):
-    return argparse.Namespace(
-        **{
-            **dict(depth=50, attention=['SE', 'SGE'], masks=[], references=[]),
-            **changes,
-        }
-    )
-
-
-def by_label(**changes):
-    networks = list_networks(arguments(**changes))
-    return {network.label: network for network in networks}
 
 
 def test_the_default_masks_are_the_published_ones():

@@ -9,7 +9,7 @@ from mmpretrain.models import ImageClassifier
 
 from ean_mm import EANError, launch
 from ean_mm.hooks import SafeCheckpointHook
-from ean_mm.launch.config_types import toolbox_of, type_name
+from ean_mm.config_types import toolbox_of, type_name
 
 BASE = """
 from mmpretrain.models import (

@@ -42,7 +42,7 @@ from ean_mm.launch import (
     load_config,
     quiet_runner,
 )
-from ean_mm.launch.config_types import toolbox_of
+from ean_mm.config_types import toolbox_of
 from ean_mm.models import count_parameters, masked_modules
 from ean_mm.profiling import count_flops
 from ean_mm.search import SearchSpace

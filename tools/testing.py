@@ -15,7 +15,7 @@ from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
 from ean_mm.errors import EANError
-from ean_mm.launch.config_types import toolbox_of
+from ean_mm.config_types import toolbox_of
 from ean_mm.launch.data_config import datasets_with_pipeline
 
 PICKLES = ('.pkl', '.pickle')

@@ -6,3 +6,4 @@ _base_ = [
 ]
 
 model = dict(backbone=dict(attention=dict(type='SEAttention', ratio=4)))
+custom_hooks = [*_base_.custom_hooks, dict(type='ChannelsLastHook')]

@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import torch
 from mmengine.config import Config
 
-from ean_mm.launch.config_types import toolbox_of, type_name
+from ean_mm.config_types import toolbox_of, type_name
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 

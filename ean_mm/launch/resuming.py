@@ -10,7 +10,7 @@ from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from ean_mm.checkpoints import read_checkpoint
 from ean_mm.errors import EANError
-from ean_mm.launch.config_types import type_name
+from ean_mm.config_types import type_name
 
 
 def set_resume(cfg: Config, resume: Optional[str]) -> None:

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from ean_mm.compat import import_toolbox
 from ean_mm.errors import EANError
-from ean_mm.launch.config_types import toolbox_of
+from ean_mm.config_types import toolbox_of
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -35,7 +35,7 @@ from ean_mm.launch import (
     load_config,
     quiet_runner,
 )
-from ean_mm.launch.config_types import type_name
+from ean_mm.config_types import type_name
 from ean_mm.profiling import WARM_UP, time_alternately
 from ean_mm.search import MaskEvaluator, MaskSearch, SearchSpace, SearchStorage
 

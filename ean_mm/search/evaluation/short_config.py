@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Tuple
 
 from mmengine.config import Config
 
+from ean_mm.config_types import type_name
 from ean_mm.errors import EANError
 
 # Numbers of iterations in schedulers that count iterations, and in averaging hooks.
@@ -85,12 +86,6 @@ def short_config(cfg: Config, iters_per_epoch: int, budget: int) -> Tuple[Config
         **dict.fromkeys(MMENGINES_OWN),
     }
     return cfg, length
-
-
-def type_name(cfg: Dict[str, Any]) -> str:
-    """Return the name in a config's ``type``, without the toolbox before it."""
-    kind = cfg.get('type', '')
-    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
 
 
 def _schedulers(node: Any) -> List[Dict[str, Any]]:
