@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from benchmarked import by_label
 
 import benchmark_report
 from benchmark_plot import draw_benchmark
 from benchmark_records import Setting, make_records, paired_ratio
 from benchmark_timing import time_rounds
-from benchmarked import by_label
 
 SETTING = dict(deployed=True, memory_format='channels_last', batch=2, threads=1)
 

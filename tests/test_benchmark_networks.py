@@ -6,10 +6,10 @@ import types
 
 import pytest
 import torch
+from benchmarked import by_label
 
 from benchmark_networks import count, prepare
 from benchmark_timing import TrainingStep
-from benchmarked import by_label
 from ean_mm.models.masked_backbone import MEMORY_FORMATS
 
 

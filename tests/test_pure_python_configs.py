@@ -8,8 +8,8 @@ from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
 
 from ean_mm import EANError, launch
-from ean_mm.hooks import SafeCheckpointHook
 from ean_mm.config_types import toolbox_of, type_name
+from ean_mm.hooks import SafeCheckpointHook
 
 BASE = """
 from mmpretrain.models import (

@@ -34,6 +34,7 @@ from ean_mm.checkpoints import (
     stored_meta,
     stored_weights,
 )
+from ean_mm.config_types import toolbox_of
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import (
     add_hook,
@@ -42,7 +43,6 @@ from ean_mm.launch import (
     load_config,
     quiet_runner,
 )
-from ean_mm.config_types import toolbox_of
 from ean_mm.models import count_parameters, masked_modules
 from ean_mm.profiling import count_flops
 from ean_mm.search import SearchSpace

@@ -14,8 +14,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from ean_mm.errors import EANError
 from ean_mm.config_types import toolbox_of
+from ean_mm.errors import EANError
 from ean_mm.launch.data_config import datasets_with_pipeline
 
 PICKLES = ('.pkl', '.pickle')

@@ -18,8 +18,8 @@ from ean_mm.search.evaluation.calibration import draw_batches
 from ean_mm.search.evaluation.reward_set import refuse_overlap, require_images
 from ean_mm.search.evaluation.short_config import short_config
 from ean_mm.search.evaluation.validation import Validation, broadcast_state
-from ean_mm.search.from_runner import SearchBuilder, search_folder, supernet_hook
 from ean_mm.search.found_masks import search_effects, write_masks
+from ean_mm.search.from_runner import SearchBuilder, search_folder, supernet_hook
 from ean_mm.search.storage import SearchStorage
 
 

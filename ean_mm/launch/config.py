@@ -11,8 +11,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.hub import get_config
 
 from ean_mm.compat import import_toolbox
-from ean_mm.errors import EANError, one_line
 from ean_mm.config_types import toolbox_of, type_name
+from ean_mm.errors import EANError, one_line
 from ean_mm.launch.data_config import mend_loaders, set_data_root, set_loader_options
 from ean_mm.launch.option_action import OptionAction
 

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
 from ean_mm.checkpoints import read_checkpoint
-from ean_mm.errors import EANError
 from ean_mm.config_types import type_name
+from ean_mm.errors import EANError
 
 
 def set_resume(cfg: Config, resume: Optional[str]) -> None:

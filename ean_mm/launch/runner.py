@@ -10,8 +10,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ean_mm.compat import import_toolbox
-from ean_mm.errors import EANError
 from ean_mm.config_types import toolbox_of
+from ean_mm.errors import EANError
 
 
 def build_runner(cfg: Config) -> Runner:

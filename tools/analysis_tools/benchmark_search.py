@@ -25,6 +25,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ean_mm.config_types import type_name
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write
 from ean_mm.launch import (
@@ -35,7 +36,6 @@ from ean_mm.launch import (
     load_config,
     quiet_runner,
 )
-from ean_mm.config_types import type_name
 from ean_mm.profiling import WARM_UP, time_alternately
 from ean_mm.search import MaskEvaluator, MaskSearch, SearchSpace, SearchStorage
 

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from cam_plot import Attended, draw_cams
 from ean_mm import EANError
 from ean_mm.checkpoints import load_trained, read_checkpoint
-from ean_mm.launch import check, explain_errors, load_config
 from ean_mm.config_types import type_name
+from ean_mm.launch import check, explain_errors, load_config
 from ean_mm.models import masked_modules
 from ean_mm.visualization import require_picture
 from ean_mm.zoo import find_network

@@ -17,10 +17,10 @@ from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_save, atomic_write
 from ean_mm.search.evaluation.base import MEASURES, Evaluation, Measurement
 from ean_mm.search.evaluation.batches import loader_like, short_loader
+from ean_mm.search.evaluation.mask_training import MaskTraining
 from ean_mm.search.evaluation.reward_set import fresh, hash_of_images, hash_of_weights
 from ean_mm.search.evaluation.short_config import short_config
 from ean_mm.search.evaluation.stopping import StoppingRule
-from ean_mm.search.evaluation.mask_training import MaskTraining
 from ean_mm.search.evaluation.training_hooks import TrainingHook
 from ean_mm.search.history import Request
 from ean_mm.search.processes import alone, shared

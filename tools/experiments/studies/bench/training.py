@@ -16,8 +16,8 @@ from torch.nn.functional import cross_entropy
 from ean_mm.launch import quiet_runner
 from ean_mm.search import SearchSpace
 from ean_mm.search.evaluation.batches import short_loader
-from ean_mm.search.evaluation.short_config import short_config
 from ean_mm.search.evaluation.mask_training import MaskTraining
+from ean_mm.search.evaluation.short_config import short_config
 from ean_mm.search.space import Bits
 
 DIVERGED = 0.0
