@@ -10,7 +10,7 @@ from benchmarked import by_label
 
 from benchmark_networks import count, prepare
 from benchmark_timing import TrainingStep
-from ean_mm.models.masked_backbone import MEMORY_FORMATS
+from ean_mm.deploy import MEMORY_FORMATS
 
 
 def test_the_default_masks_are_the_published_ones():

@@ -10,9 +10,9 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from ean_mm import EANError, EANWrapper
+from ean_mm.deploy import MEMORY_FORMATS
 from ean_mm.hooks import ChannelsLastHook
 from ean_mm.launch import load_config
-from ean_mm.models.masked_backbone import MEMORY_FORMATS
 
 
 class Detector(nn.Module):

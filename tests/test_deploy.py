@@ -1,6 +1,7 @@
 """Deployed networks: the same output, less work."""
 
 import copy
+import io
 
 import pytest
 import torch
@@ -11,10 +12,9 @@ from torch import nn
 
 from ean_mm import EANResNet
 from ean_mm.checkpoints import load_trained, read_checkpoint
+from ean_mm.deploy import MEMORY_FORMATS, require_same_outputs
 from ean_mm.launch import load_config
 from ean_mm.models.attention import GateAttention
-from ean_mm.models.deployment import require_same_outputs
-from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.zoo import zoo_entries
 
 KINDS = ['SE', 'SGE', 'DIA', 'SPA', 'ECA', 'CBAM']
@@ -117,6 +117,44 @@ def test_a_deployed_network_is_neither_trained_nor_given_another_mask():
     with pytest.raises(ValueError, match='is deployed for the mask 101-1101'):
         network.set_mask('none')
     assert network.eval() is network
+
+
+@torch.no_grad()
+def test_deployed_networks_can_be_copied_and_saved():
+    """SGE reads the weights of the convolution before it, of the copy in a copy."""
+    network = deployed(build(kind='SGE'))
+    images = torch.randn(2, 3, 64, 64)
+    expected, file = network(images), io.BytesIO()
+    torch.save(network.state_dict(), file)
+    copied = copy.deepcopy(network)
+    assert_same(copied(images), expected, 0)
+    for parameter in copied.parameters():
+        parameter.zero_()
+    assert not torch.equal(copied(images)[0], expected[0])
+    file.seek(0)
+    copied.load_state_dict(torch.load(file, weights_only=True))
+    assert_same(copied(images), expected, 0)
+
+
+@pytest.mark.parametrize('memory_format', MEMORY_FORMATS)
+@pytest.mark.parametrize('options', [{}, dict(attention=None)], ids=['SE', 'plain'])
+@pytest.mark.parametrize('depth', [18, 50])
+@torch.no_grad()
+def test_nothing_that_others_hold_is_overwritten(depth, options, memory_format):
+    network = deployed(build(depth, **options), memory_format=memory_format)
+    images = torch.randn(2, 3, 64, 64).to(memory_format=MEMORY_FORMATS[memory_format])
+    kept = images.clone()
+    outs = [out.clone() for out in network(images)]
+    assert torch.equal(images, kept)
+    seen = []
+    for stage in network.stages:
+        for block in stage:
+            hook = lambda *call: seen.append((call[-1], call[-1].clone()))  # noqa: E731
+            block.register_forward_hook(hook)
+    hooked = network(images)
+    assert len(seen) == sum(network.stage_blocks)
+    assert all(torch.equal(now, then) for now, then in seen)
+    assert all(torch.equal(a, b) for a, b in zip(hooked, outs, strict=True))
 
 
 @torch.no_grad()

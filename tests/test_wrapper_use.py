@@ -14,7 +14,7 @@ from torch import nn
 from wrapped import BACKBONES, IMAGES, assert_close, wrap
 
 from ean_mm import Mask
-from ean_mm.models.masked_backbone import MEMORY_FORMATS
+from ean_mm.deploy import MEMORY_FORMATS
 from ean_mm.search import SearchSpace
 from ean_mm.search.evaluation.cost import measure_cost
 

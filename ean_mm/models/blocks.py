@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ean_mm.models.attention import GateAttention, attend
-from ean_mm.models.attention.base import is_channels_last, is_tracing
+from ean_mm.models.attention.base import gives_gate, is_tracing
 from ean_mm.models.fused import (
     InvertibleGatedReLU,
     PooledMap,
@@ -17,9 +17,6 @@ from ean_mm.models.fused import (
     needs_gradient,
 )
 from ean_mm.models.masked import Place, modules_at
-from ean_mm.models.packed_conv import PackedConv2d, pack_convolutions
-
-HOOKS = ('forward', 'forward_pre', 'backward', 'backward_pre')
 
 
 class AttentionBlock(BaseModule):
@@ -29,10 +26,6 @@ class AttentionBlock(BaseModule):
     branch, after its last norm layer and before the addition. Without attention the
     block computes what its parent class computes.
     """
-
-    fused = False
-    """whether the convolutions are followed by the ReLU, and the last one by gate and
-    addition, without a norm layer in between"""
 
     gates_early = False
     """whether the attention takes the input of the residual branch's last layer, as
@@ -93,16 +86,12 @@ class AttentionBlock(BaseModule):
             return InvertibleGatedReLU.apply(residual, gate, shortcut), state
         gate, state = attention.advance(residual if hidden is None else hidden, state)
         inplace = inplace and not needs_gradient(residual, gate, shortcut)
-        out = residual if inplace else None
-        return self.relu(gated_sum(residual, gate, shortcut, out)), state
+        return self.relu(gated_sum(residual, gate, shortcut, inplace)), state
 
     def _fuses(self, attention: Optional[nn.Module]) -> bool:
-        """Whether attention can give its gate without being called."""
-        return (
-            isinstance(attention, GateAttention)
-            and type(attention).forward is GateAttention.forward
-            and not any(getattr(attention, f'_{kind}_hooks') for kind in HOOKS)
-            and (not self.training or isinstance(self.drop_path, nn.Identity))
+        """Whether gate, addition and ReLU can run as one step."""
+        return gives_gate(attention) and (
+            not self.training or isinstance(self.drop_path, nn.Identity)
         )
 
     def _inverts(self, attention: GateAttention, residual: Tensor) -> bool:
@@ -117,52 +106,11 @@ class AttentionBlock(BaseModule):
             and not residual._is_view()
         )
 
-    def switch_to_deploy(self, attention: Optional[nn.Module]) -> Optional[nn.Module]:
-        """Fuse the layers, once the norm layers are folded, where they could be.
-
-        Args:
-            attention: The attention that is plugged in, or None.
-
-        Returns:
-            What stands for the attention from now on.
-        """
-        pack_convolutions(self)
-        convs = [getattr(self, f'conv{i + 1}') for i in range(self.depth)]
-        norms = [getattr(self, f'norm{i + 1}') for i in range(self.depth)]
-        self.fused = all(type(conv) is PackedConv2d for conv in convs) and all(
-            isinstance(norm, nn.Identity) for norm in norms
-        )
-        for conv in convs[:-1]:
-            conv.relu = self.fused
-        return attention
-
-    def _forward_fused(
-        self, x: Tensor, attention: Optional[nn.Module], state: Any, overwrite: bool
-    ) -> Tuple[Tensor, Any]:
-        """Compute the deployed block; it may overwrite ``x`` with the output."""
-        hidden, shortcut = self.hidden(x), self.shortcut(x)
-        last = self.conv3 if self.depth == 3 else self.conv2
-        early = self.gates_early and attention is not None
-        operands = last.pack(hidden) if early or attention is None else None
-        if operands is None or not is_channels_last(hidden):
-            source = hidden if early else None
-            return self.merge(last(hidden), shortcut, attention, state, hidden=source)
-        if not is_channels_last(shortcut):
-            shortcut = shortcut.contiguous(memory_format=torch.channels_last)
-        elif shortcut is x and not overwrite:
-            shortcut = shortcut.clone()
-        if attention is None:
-            return last.add_relu(hidden, operands, shortcut), state
-        assert isinstance(attention, GateAttention)
-        gate, state = attention.advance(hidden, state)
-        return last.gated_add_relu(hidden, gate, shortcut), state
-
     def forward(
         self,
         x: Tensor,
         attention: Optional[nn.Module] = None,
         state: Any = None,
-        overwrite: bool = False,
     ) -> Any:
         """Compute the block.
 
@@ -170,8 +118,6 @@ class AttentionBlock(BaseModule):
             x: Input of shape ``(N, C_in, H, W)``.
             attention: The module to plug in, or None for the plain block.
             state: State of a stateful attention module before this block.
-            overwrite: Whether a deployed block may use the memory of ``x`` for its
-                output.
 
         Returns:
             The output ``(N, C, H', W')``; with a stateful attention module the pair
@@ -179,12 +125,13 @@ class AttentionBlock(BaseModule):
         """
 
         def inner_forward(x: Tensor, state: Any) -> Tuple[Tensor, Any]:
-            residual, shortcut = self.residual(x), self.shortcut(x)
-            return self.merge(residual, shortcut, attention, state)
+            hidden = self.hidden(x)
+            residual, shortcut = self.project(hidden), self.shortcut(x)
+            early = self.gates_early and attention is not None
+            source = hidden if early else None
+            return self.merge(residual, shortcut, attention, state, hidden=source)
 
-        if self.fused:
-            out, state = self._forward_fused(x, attention, state, overwrite)
-        elif self.with_cp and x.requires_grad:
+        if self.with_cp and x.requires_grad:
             # The reentrant form breaks a module that is used twice under DDP.
             out, state = checkpoint(inner_forward, x, state, use_reentrant=False)
         else:
@@ -196,8 +143,6 @@ class EANBasicBlock(AttentionBlock, BasicBlock):
     """mmpretrain's ``BasicBlock`` with a place for attention."""
 
     def hidden(self, x: Tensor) -> Tensor:
-        if self.fused:
-            return self.conv1(x)
         return self.relu(self.norm1(self.conv1(x)))
 
     def project(self, hidden: Tensor) -> Tensor:
@@ -210,21 +155,11 @@ class EANBottleneck(AttentionBlock, Bottleneck):
     depth = 3
 
     def hidden(self, x: Tensor) -> Tensor:
-        if self.fused:
-            return self.conv2(self.conv1(x))
         x = self.relu(self.norm1(self.conv1(x)))
         return self.relu(self.norm2(self.conv2(x)))
 
     def project(self, hidden: Tensor) -> Tensor:
         return self.norm3(self.conv3(hidden))
-
-    def switch_to_deploy(self, attention: Optional[nn.Module]) -> Optional[nn.Module]:
-        attention = super().switch_to_deploy(attention)
-        if not (self.fused and isinstance(attention, GateAttention)):
-            return attention
-        moved = attention.for_input_of(self.conv3) if self._fuses(attention) else None
-        self.gates_early = moved is not None
-        return attention if moved is None else moved
 
 
 class AttentionStage(nn.Sequential):
@@ -250,21 +185,12 @@ class AttentionStage(nn.Sequential):
             The output ``(N, C, H', W')`` of the last block.
         """
         state: Any = None
-        owner: Any = None
         attentions = modules_at(self.places) or [None] * len(self)
         for block, attention in zip(self, attentions):
-            # What a block returned is only the next one's, unless a hook has seen it.
-            overwrite = owner is not None and not (
-                owner._forward_hooks or block._forward_pre_hooks
-            )
-            owner = block
-            if attention is None:
-                x = block(x, overwrite=overwrite)
-            elif getattr(attention, 'stateful', False):
-                before = state if self.shared else None
-                x, state = block(x, attention, before, overwrite)
+            if getattr(attention, 'stateful', False):
+                x, state = block(x, attention, state if self.shared else None)
             else:
-                x = block(x, attention, overwrite=overwrite)
+                x = block(x, attention)
         return x
 
 

@@ -27,8 +27,8 @@ class EANWrapper(MaskedBackbone, BaseModule):
     interchangeable.
 
     Activation checkpointing (``with_cp`` of the backbone) works with every attention.
-    Deployed, mmpretrain's blocks are fused as those of ``EANResNet``; blocks that run
-    in code of their own have their norm layers folded and their convolutions packed.
+    Deployed, mmpretrain's blocks take their gates early as those of ``EANResNet`` do;
+    blocks that run in code of their own have their norm layers folded and no more.
 
     Args:
         backbone: Config of the backbone, as ``dict(type='mmdet.ResNeXt', depth=50)``;

@@ -1,6 +1,6 @@
 """Gate, residual addition and ReLU with little memory and memory traffic."""
 
-from typing import Any, Optional, Tuple
+from typing import Any, Tuple
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from ean_mm.models.attention.base import global_average_pool, grouped, is_tracin
 
 
 def gated_sum(
-    residual: Tensor, gate: Tensor, shortcut: Tensor, out: Optional[Tensor] = None
+    residual: Tensor, gate: Tensor, shortcut: Tensor, inplace: bool = False
 ) -> Tensor:
     """Return ``residual * gate + shortcut``, in inference without the product.
 
@@ -18,8 +18,8 @@ def gated_sum(
         gate: Its gate, as :meth:`~ean_mm.models.attention.GateAttention.gate` shapes
             it.
         shortcut: What is added, ``(N, C, H, W)``.
-        out: ``residual`` or ``shortcut``, to be overwritten with the result where that
-            saves memory. No gradient may need it.
+        inplace: Whether ``residual`` may be overwritten with the result. No gradient
+            may need it.
     """
     factor, gate = grouped(residual, gate)
     addend = shortcut.view(factor.shape)
@@ -28,8 +28,8 @@ def gated_sum(
     if not factor.dtype == gate.dtype == addend.dtype:
         return (factor * gate).add_(addend).view(residual.shape)
     # A view of its own could differ in the stride of a batch of one, and be refused.
-    target = factor if out is residual else addend if out is shortcut else None
-    return torch.addcmul(addend, factor, gate, out=target).view(residual.shape)
+    out = factor if inplace else None
+    return torch.addcmul(addend, factor, gate, out=out).view(residual.shape)
 
 
 class PooledMap(torch.autograd.Function):

@@ -3,18 +3,11 @@
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import torch
-from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
 from torch import Tensor, nn
 
 from ean_mm.errors import EANError
 from ean_mm.models.attention import build_attention
-from ean_mm.models.deployment import require_foldable
 from ean_mm.models.masked import MaskedModule, Place
-from ean_mm.models.packed_conv import PackedConv2d, pack_convolutions
-
-MEMORY_FORMATS = dict(
-    channels_last=torch.channels_last, contiguous=torch.contiguous_format
-)
 
 
 class MaskedBackbone(MaskedModule):
@@ -104,57 +97,29 @@ class MaskedBackbone(MaskedModule):
         """
         return self._deliver(super().forward(x, *args, **kwargs), x)
 
-    @torch.no_grad()
     def switch_to_deploy(self, memory_format: str = 'channels_last') -> None:
-        """Turn the network into its fastest form for inference, with the same output.
+        """Turn the network into one for inference, with the same output.
 
         The norm layers are folded into the convolutions, attention that no bit uses is
         dropped, and where attention follows a 1x1 convolution its gate is taken from
-        the convolution's input. On a CPU the weights are kept as oneDNN wants them, a
-        second copy of them for each of the last two input shapes. The mask is fixed
-        then, and the network cannot be trained any more. A second call changes nothing.
+        the convolution's input. The mask is fixed then, and the network cannot be
+        trained any more. A second call changes nothing.
 
         Args:
             memory_format: Of the weights: ``'channels_last'``, on most machines the
-                faster one, or ``'contiguous'``. Feature maps follow them, but where
-                oneDNN packs the weights they are in channels-last order. They come
-                out contiguous, as mmcv's operators (RoIAlign and others) need them,
-                unless the images are channels last.
+                faster one, or ``'contiguous'``. Feature maps follow them inside. They
+                come out contiguous, as mmcv's operators (RoIAlign and others) need
+                them, unless the images are channels last.
 
         Raises:
-            ValueError: Unknown memory format, or norm layers that cannot be folded.
+            ValueError: Unknown memory format, or layers that cannot be folded.
         """
-        if memory_format not in MEMORY_FORMATS:
-            raise EANError(
-                f'memory_format={memory_format!r} is unknown; use '
-                f'{", ".join(MEMORY_FORMATS)}'
-            )
-        if self.deployed:
-            return
-        require_foldable(self)
-        self.eval()
-        plugged = self.plugged
-        self.attentions = nn.ModuleList()  # what norm layers are in it stay
-        fuse_conv_bn(self)
-        for stage, modules in zip(self.stages, plugged):
-            moved = [
-                block.switch_to_deploy(module) for block, module in zip(stage, modules)
-            ]
-            if self.attention is not None:
-                unused = nn.Identity()
-                self.attentions.append(
-                    nn.ModuleList(unused if m is None else m for m in moved)
-                )
-        pack_convolutions(self)
-        if isinstance(getattr(self, 'conv1', None), PackedConv2d) and isinstance(
-            self.norm1, nn.Identity
-        ):
-            self.conv1.relu, self.relu = True, nn.Identity()
+        from ean_mm.deploy.folding import fold
+
+        fold(self, memory_format)
         self.deployed = True
         self._places = self.places(self._mask)
         self._hand_out()
-        self.requires_grad_(False)
-        self.to(memory_format=MEMORY_FORMATS[memory_format])
 
     def _deliver(self, maps: Any, images: Tensor) -> Any:
         """Return a deployed network's maps contiguous, but for channels-last images."""

@@ -43,7 +43,6 @@ class WrappedBlock(BaseModule):
         x: Tensor,
         attention: Optional[nn.Module] = None,
         state: Any = None,
-        overwrite: bool = False,
     ) -> Any:
         """Compute the block; see :meth:`ean_mm.models.blocks.AttentionBlock.forward`.
 
@@ -86,10 +85,6 @@ class WrappedBlock(BaseModule):
                 'backbone whose residual blocks pass it once'
             )
         return out, states[-1]
-
-    def switch_to_deploy(self, attention: Optional[nn.Module]) -> Optional[nn.Module]:
-        """Return the attention: nothing can be fused in code that is not ours."""
-        return attention
 
 
 class WrappedBasicBlock(WrappedBlock):

@@ -38,10 +38,10 @@ from benchmark_plot import draw_benchmark
 from benchmark_report import read, show
 from benchmark_timing import measure
 from ean_mm import EANResNet
+from ean_mm.deploy import MEMORY_FORMATS
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write, require_folder
 from ean_mm.launch import explain_errors
-from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.visualization.picture import require_picture
 
 

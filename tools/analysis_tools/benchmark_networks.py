@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ean_mm import EANResNet, Mask
+from ean_mm.deploy import MEMORY_FORMATS
 from ean_mm.models import count_parameters
-from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.profiling import count_flops
 
 RESNET50_BLOCKS = (3, 4, 6, 3)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmark_networks import TimedNetwork, count, prepare
 from benchmark_records import Setting, make_records
 from benchmark_report import Record
-from ean_mm.models.masked_backbone import MEMORY_FORMATS
+from ean_mm.deploy import MEMORY_FORMATS
 from ean_mm.profiling import time_alternately
 
 WARM_UP = 2  # rounds that do not count: the first ones allocate and choose algorithms

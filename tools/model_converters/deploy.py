@@ -17,12 +17,11 @@ from torch import nn
 from ean_mm import EANError
 from ean_mm.checkpoints import load_trained, read_checkpoint
 from ean_mm.config_types import toolbox_of
+from ean_mm.deploy import MEMORY_FORMATS, require_same_outputs
 from ean_mm.fileio import atomic_save, atomic_write
 from ean_mm.launch import OptionAction, explain_errors, load_config
 from ean_mm.model_config import config_of
 from ean_mm.models import masked_modules
-from ean_mm.models.deployment import require_same_outputs
-from ean_mm.models.masked_backbone import MEMORY_FORMATS
 from ean_mm.profiling import median_seconds
 
 

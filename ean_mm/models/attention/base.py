@@ -21,6 +21,8 @@ from ean_mm.errors import EANError
 
 M = TypeVar('M', bound=nn.Module)
 
+HOOKS = ('forward', 'forward_pre', 'backward', 'backward_pre')
+
 IDENTITY_LOGIT = 5.0
 """Logit of the gate under ``init='identity'``: sigmoid(5) = 0.993."""
 
@@ -100,6 +102,15 @@ class GateAttention(nn.Module):
 
     def extra_repr(self) -> str:
         return f'channels={self.channels}, init={self.init!r}'
+
+
+def gives_gate(attention: Optional[nn.Module]) -> bool:
+    """Whether attention can be had by its gate alone, without being called."""
+    return (
+        isinstance(attention, GateAttention)
+        and type(attention).forward is GateAttention.forward
+        and not any(getattr(attention, f'_{kind}_hooks') for kind in HOOKS)
+    )
 
 
 def statistics_dtype(x: Tensor) -> torch.dtype:

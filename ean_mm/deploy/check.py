@@ -1,4 +1,4 @@
-"""What is checked of a network before and after its deployment."""
+"""Whether a deployed network computes what the trained one does."""
 
 import torch
 from torch import Tensor, nn
@@ -7,28 +7,6 @@ from ean_mm.errors import EANError
 
 TOLERANCE = 1e-4
 """relative difference between the outputs that is refused"""
-
-
-def require_foldable(module: nn.Module) -> None:
-    """Refuse layers that mmcv's ``fuse_conv_bn`` would fold into something else."""
-    for name, layer in module.named_modules():
-        if name.startswith('attentions'):
-            continue
-        own_conv = isinstance(layer, nn.Conv2d) and type(layer).forward is not (
-            nn.Conv2d.forward
-        )
-        if own_conv or hasattr(layer, 'deform_groups'):
-            raise EANError(
-                f'{name} is a {type(layer).__name__}, into which no norm layer can be '
-                'folded; a network with it cannot be deployed'
-            )
-        if isinstance(layer, nn.BatchNorm2d) and (
-            layer.weight is None or layer.running_var is None
-        ):
-            raise EANError(
-                f'{name} has no weights or no running statistics to fold; a network '
-                'with it cannot be deployed'
-            )
 
 
 @torch.inference_mode()
