@@ -204,7 +204,8 @@ def test_the_profile_lists_operators_and_the_time_between_them(path):
          '--image-size', '32', '--passes', '2', '--attention', 'SE', 'SGE'],
         capture_output=True, text=True)  # fmt: skip
     assert result.returncode == 0, result.stderr
-    rows = {line[:32].strip(): line[32:].split() for line in result.stdout.splitlines()}
+    lines = [line.rsplit(maxsplit=3) for line in result.stdout.splitlines()]
+    rows = {name.strip(): cells for name, *cells in lines}
     assert rows['operator'] == ['plain', 'SE', 'SGE']
     plain, se, sge = (float(cell) for cell in rows['all operators'])
     assert plain > 0 and se > 0 and sge > 0
