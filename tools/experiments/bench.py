@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--protocol', choices=PROTOCOLS, default='bench')
-    parser.add_argument('--attention', nargs='+', default=['SE', 'DIA'])
+    parser.add_argument('--attention', nargs='+', default=['DIA'])
     parser.add_argument(
         '--masks', type=int, help='only so many; default: 512, of a pilot 6'
     )

@@ -109,8 +109,8 @@ BENCH = Protocol(
             search='ean/resnet20_se_search_cifar10-16px.py',
         )
     },
-    epochs=12,
-    supernet_epochs=12,
+    epochs=4,
+    supernet_epochs=4,
     images_per_class=600,  # 500 to train on, 100 to reward masks on
     test_images_per_class=500,
     # 40 whole batches an epoch: a rest of a few images would be a step of noise.
