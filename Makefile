@@ -1,4 +1,4 @@
-# make install | demo | test | test-slow | test-onedl | lint | docs
+# make demo | install | test | test-slow | test-onedl | lint | docs
 #   STACK=openmmlab   whose toolboxes: OpenMMLab's, or onedl, their continuation
 #   VENV=.venv        the environment, .venv-onedl for the other stack
 #   PYTHON=python3    from 3.10 to 3.12, for a new environment
@@ -17,8 +17,9 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 install:
 	@PYTHON="$(PYTHON)" STACK="$(STACK)" tools/install.sh "$(abspath $(VENV))"
 
-demo: install
-	@$(BIN)/python -W ignore tools/demo.py $(ARGS)
+demo:
+	@PYTHON="$(PYTHON)" STACK="$(STACK)" tools/install.sh --demo "$(abspath $(VENV))"
+	@$(BIN)/python -W ignore -m ean_mm demo $(ARGS)
 
 test: install
 	$(PYTEST) --dist loadfile -m "not slow" $(ARGS)

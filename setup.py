@@ -18,6 +18,12 @@ def requirements(name):
 # compiles it. mmdet 3.3 and mmsegmentation 1.2 refuse 2.2.
 OPENMMLAB = ['mmcv>=2.0,<2.2', *requirements('openmmlab')]
 OPTIONAL = ('search', 'deploy', 'report', 'visualization')
+# Classification calls no operators of mmcv: mmcv-lite is the rest, in pure Python.
+CLASSIFICATION = [
+    *('torch>=2.6', 'torchvision', 'mmcv-lite==2.1.*'),
+    *(each for each in requirements('openmmlab') if each[:5] not in ('mmdet', 'mmseg')),
+    *requirements('report'),
+]
 
 setup(
     name='ean_mm',
@@ -42,6 +48,8 @@ setup(
         # one of two: their packages have the same import names
         'openmmlab': OPENMMLAB,
         'onedl': ['onedl-mmcv==2.3.*', *requirements('onedl')],
+        # without compiling
+        'classification': CLASSIFICATION,
         # for a single toolbox
         'mmpretrain': [
             each for each in OPENMMLAB if each[:5] not in ('mmdet', 'mmseg')

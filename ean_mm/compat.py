@@ -2,10 +2,11 @@
 
 import contextlib
 import importlib
+import importlib.util
 import sys
 import warnings
 from types import ModuleType
-from typing import Dict, Mapping
+from typing import Dict, Mapping, Optional
 
 import torch
 from mmengine.utils import digit_version
@@ -32,6 +33,16 @@ TESTED = {
         'mmseg': 'onedl-mmsegmentation==1.4.2',
     },
 }
+
+CALL_OPERATORS = ('mmdet', 'mmseg')
+"""toolboxes that import mmcv's compiled operators"""
+
+NO_OPERATORS = (
+    'mmcv has no operators here: it is mmcv-lite, which the demo installs; run make '
+    'install, which puts mmcv with operators in its place, or without a checkout pip '
+    'uninstall -y mmcv-lite and MMCV_WITH_OPS=1 pip install --no-build-isolation '
+    'mmcv==2.1.0'
+)
 
 if digit_version(torch.__version__) < digit_version('2.6'):
     raise ImportError(
@@ -88,16 +99,32 @@ def import_toolbox(name: str) -> ModuleType:
     """Import a toolbox, or a module of one.
 
     Raises:
-        ImportError: It is not installed, or refuses the version of another package;
-            one line says what goes together.
+        ImportError: It is not installed, refuses the version of another package, or
+            needs operators that mmcv does not have; one line says how to mend it.
     """
     try:
         # The onedl packages print that data sets of theirs are not there.
         with contextlib.redirect_stdout(sys.stderr):
-            return importlib.import_module(name)
+            module = importlib.import_module(name)
     except AssertionError as error:
         # mmpretrain, mmdet and mmseg assert versions, and the first imports the second.
         together = ', or '.join(' '.join(stack.values()) for stack in TESTED.values())
         raise ImportError(
             f'{name} does not import: {error} These go together: {together}'
         ) from None
+    toolbox = name.partition('.')[0]
+    if toolbox in CALL_OPERATORS and importlib.util.find_spec('mmcv._ext') is None:
+        raise ImportError(NO_OPERATORS)
+    return module
+
+
+def lacks_operators(error: Optional[BaseException]) -> bool:
+    """Whether an error comes from an mmcv without operators, by way of others or not.
+
+    Registries and custom imports raise errors of their own, of its text or after it.
+    """
+    while error is not None:
+        if isinstance(error, ImportError) and "'mmcv._ext'" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

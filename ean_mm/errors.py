@@ -17,6 +17,16 @@ class EANError(ValueError):
         super().__init__(text)
 
 
+def innermost(error: EANError) -> EANError:
+    """Return the error that was raised first.
+
+    mmengine's registries wrap an error once for every module being built.
+    """
+    while error.__cause__ is None and isinstance(error.__context__, EANError):
+        error = error.__context__
+    return error
+
+
 def one_line(text: object, limit: int = 200) -> str:
     """Return text as one line of bounded length, without what a terminal obeys."""
     text = printable(' '.join(str(text).split()))

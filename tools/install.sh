@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Sets up the environment that EAN-MM is developed and demonstrated in.
 #
-#   [STACK=onedl] tools/install.sh [VENV]        default: .venv in this checkout
+#   [STACK=onedl] tools/install.sh [--demo] [VENV]     default: .venv in this checkout
+#
+# With --demo it installs only what classification needs, and mmcv-lite, the part of
+# mmcv that is pure Python: nothing is compiled. Without, mmcv with its operators takes
+# the place of mmcv-lite, and all toolboxes and development tools are installed.
 #
 # The toolboxes are OpenMMLab's, or with STACK=onedl their continuation, the onedl-*
 # packages, by default in .venv-onedl: the two have the same import names.
@@ -12,10 +16,15 @@
 # (default ~/.cache/ean-mm).
 set -euo pipefail
 
+scope=all
 case ${1:-} in
   -h | --help)
     sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
     exit
+    ;;
+  --demo)
+    scope=demo
+    shift
     ;;
 esac
 
@@ -27,7 +36,7 @@ fail() {
 root=$(cd "$(dirname "$0")/.." && pwd)
 case ${STACK:=openmmlab} in
   openmmlab) mmcv=mmcv mmcv_version=2.1.0 other=onedl-mmcv default=.venv ;;
-  onedl) mmcv=onedl-mmcv mmcv_version=2.3.6 other=mmcv default=.venv-onedl ;;
+  onedl) mmcv=onedl-mmcv mmcv_version=2.3.6 other="mmcv mmcv-lite" default=.venv-onedl ;;
   *) fail "there is no stack '$STACK'; use STACK=openmmlab or STACK=onedl" ;;
 esac
 venv=${1:-$root/$default}
@@ -51,6 +60,7 @@ step() {
 }
 
 has() { "$venv/bin/python" -c "import importlib.util as u, sys; sys.exit(not u.find_spec('$1'))"; }
+installed() { version "$1" >/dev/null 2>&1; }
 version() { "$venv/bin/python" -c "from importlib.metadata import version; print(version('$1'))"; }
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
@@ -71,28 +81,55 @@ if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
 fi
 : >>"$log"
 
-stamp=$(cd "$root" && cat setup.py requirements/*.txt tools/install.sh | sha256sum | cut -d' ' -f1)
-if [ "$(cat "$venv/.ean-mm-installed" 2>/dev/null)" = "$stamp $STACK $root" ]; then
+hash=$(cd "$root" && cat setup.py requirements/*.txt tools/install.sh | sha256sum | cut -d' ' -f1)
+stamp="$hash $STACK $root"
+finished=$(cat "$venv/.ean-mm-installed" 2>/dev/null || true)
+if [ "$finished" = "all $stamp" ] || [ "$finished" = "$scope $stamp" ]; then
   echo "  everything is in place already"
   exit 0
 fi
 
-step "build tools" "10 s" pip install "setuptools>=77,<81" wheel ninja psutil
+finish() {
+  echo "$scope $stamp" >"$venv/.ean-mm-installed"
+  echo "Ready after $((SECONDS - started)) s: $venv"
+  exit 0
+}
+
+for each in $other; do
+  if installed "$each"; then
+    fail "$venv has $each, which does not go together with $mmcv; name another environment: make install STACK=$STACK VENV=/path/to/env"
+  fi
+done
 
 # A user's torch is never replaced: it becomes a constraint for all that follows.
 constraints=$venv/ean-mm-constraints.txt
+: >"$constraints"
+torch=(torch==2.11.0 torchvision==0.26.0)
 if has torch; then
   echo "torch==$(version torch)" >"$constraints"
   echo "  keeping torch $(version torch)"
-  has torchvision || step "torchvision for it" "20 s" pip install -c "$constraints" torchvision
-else
-  step "torch 2.11.0, torchvision 0.26.0" "70 s" pip install torch==2.11.0 torchvision==0.26.0
+  torch=(torchvision)
 fi
+
+if [ $scope = demo ] && [ "$STACK" = onedl ]; then
+  echo "  onedl-mmcv has no wheel without operators: all is installed, and it is compiled"
+  scope=all
+elif installed mmcv; then
+  scope=all
+fi
+if [ $scope = demo ]; then
+  # one call of pip: each resolves again what is there
+  step "PyTorch, and what classification needs" "90 s" \
+    pip install -c "$constraints" "${torch[@]}" -e "$root[classification]"
+  finish
+fi
+
+step "build tools" "10 s" pip install "setuptools>=77,<81" wheel ninja psutil
+
+has torchvision || step "PyTorch: ${torch[*]}" "70 s" pip install -c "$constraints" "${torch[@]}"
 printf 'torch==%s\ntorchvision==%s\n' "$(version torch)" "$(version torchvision)" >"$constraints"
 
-if version "$other" >/dev/null 2>&1; then
-  fail "$venv has $other, which does not go together with $mmcv; name another environment: make install STACK=$STACK VENV=/path/to/env"
-elif has mmcv; then
+if has mmcv && ! installed mmcv-lite; then
   echo "  keeping $mmcv $(version "$mmcv")"
 else
   wheels=$cache/$mmcv-$("$venv/bin/python" -c \
@@ -108,6 +145,9 @@ else
       --no-deps --no-build-isolation --no-cache-dir -w "$building" "$mmcv==$mmcv_version"
     mv "$building/$wheel"-*.whl "$wheels/"
   fi
+  if installed mmcv-lite; then
+    step "removing mmcv-lite, which has no operators" "2 s" pip uninstall -y mmcv-lite mmcv
+  fi
   step "$mmcv $mmcv_version" "15 s" pip install -c "$constraints" "$wheels/$wheel"-*.whl
 fi
 
@@ -121,5 +161,4 @@ step "Grad-CAM" "10 s" \
   pip install --no-build-isolation --no-deps -r "$root/requirements/visualization.txt"
 
 "$venv/bin/python" -c 'import ean_mm' >>"$log" 2>&1 || fail "ean_mm does not import; see $log"
-echo "$stamp $STACK $root" >"$venv/.ean-mm-installed"
-echo "Ready after $((SECONDS - started)) s: $venv"
+finish

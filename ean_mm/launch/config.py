@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.hub import get_config
 
-from ean_mm.compat import import_toolbox
+from ean_mm.compat import NO_OPERATORS, import_toolbox, lacks_operators
 from ean_mm.config_types import toolbox_of, type_name
 from ean_mm.errors import EANError, one_line
 from ean_mm.launch.data_config import mend_loaders, set_data_root, set_loader_options
@@ -82,7 +82,12 @@ def load_config(path: str, options: Optional[dict], data_root: Optional[str]) ->
         if options is not None:
             cfg.merge_from_dict(options)
     except Exception as error:  # a config is a program of its author's
-        raise EANError(f'config {path} cannot be read: {one_line(error)}') from error
+        if lacks_operators(error):
+            raise EANError(f'config {path} cannot be used: {NO_OPERATORS}') from error
+        problem = one_line(error)
+        if isinstance(error, ModuleNotFoundError) and 'is not installed' in problem:
+            problem += '; run make install, which installs all toolboxes'
+        raise EANError(f'config {path} cannot be read: {problem}') from error
     toolbox = toolbox_of(cfg)
     if toolbox is not None:
         try:

@@ -5,7 +5,8 @@ import logging
 import sys
 from typing import Callable
 
-from ean_mm.errors import EANError
+from ean_mm.compat import NO_OPERATORS, lacks_operators
+from ean_mm.errors import EANError, innermost
 from ean_mm.launch.processes import end_distributed
 
 # What the user can mend, and how; any other OSError may be a bug of ours.
@@ -26,7 +27,8 @@ MENDS = {
 def explain_errors(main: Callable[[], None]) -> None:
     """Run a tool; end with one line and status 1 on a mistake of the user's.
 
-    A full disk and a folder that cannot be written to are such, too.
+    A full disk, a folder that cannot be written to, and an mmcv without the operators
+    that a config needs are such, too.
     """
     # The log on a full disk would print a traceback for every line that it loses.
     logging.raiseExceptions = False
@@ -37,13 +39,11 @@ def explain_errors(main: Callable[[], None]) -> None:
             raise
         place = '' if error.filename is None else f'{error.filename}: '
         sys.exit(f'error: {place}{error.strerror}; {MENDS[error.errno]}')
+    except ImportError as error:
+        if not lacks_operators(error):
+            raise
+        sys.exit(f'error: {NO_OPERATORS}')
     except EANError as error:
-        # mmengine's registries wrap an error once for every module being built.
-        innermost = error
-        while innermost.__cause__ is None and isinstance(
-            innermost.__context__, EANError
-        ):
-            innermost = innermost.__context__
-        sys.exit(f'error: {innermost}')
+        sys.exit(f'error: {innermost(error)}')
     finally:
         end_distributed()
