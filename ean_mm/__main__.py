@@ -1,4 +1,4 @@
-"""The command line ``python -m ean_mm``: what is installed, and masks in the terminal.
+"""The command line ``python -m ean_mm``: a demo, versions, masks.
 
 Exit statuses are those of diff and grep: 0 for yes, 1 for no, 2 for a mistake, with one
 line on stderr that says how to mend it.
@@ -6,14 +6,16 @@ line on stderr that says how to mend it.
 
 import argparse
 import sys
+import warnings
 from typing import Any, NoReturn, Optional, Sequence
 
-from ean_mm.commands import info, mask
-from ean_mm.errors import EANError
+from ean_mm.commands import demo, info, mask
+from ean_mm.errors import EANError, innermost
 from ean_mm.version import __version__
 
 EXAMPLES = """\
 examples:
+  python -m ean_mm demo
   python -m ean_mm info
   python -m ean_mm mask show work_dirs/resnet50_se_search/mask_backbone.json
   python -m ean_mm mask diff mask_backbone.json masks/resnet50_sge_imagenet.json
@@ -30,12 +32,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     Returns:
         The exit status: 0, 1 for masks that differ, 2 for a mistake of the user's.
     """
+    # mmengine's use of it is none of the user's concern
+    warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
     try:
         args = _parser().parse_args(argv)
         return args.run(args)
-    except (EANError, OSError) as error:
+    except EANError as error:
+        print(f'error: {innermost(error)}', file=sys.stderr)
+    except OSError as error:
         print(f'error: {error}', file=sys.stderr)
-        return 2
+    return 2
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--version', action='version', version=f'EAN-MM {__version__}')
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
+    demo.add_parser(commands)
     info.add_parser(commands)
     mask.add_parser(commands)
     return parser

@@ -13,6 +13,8 @@ from ean_mm.errors import EANError, one_line
 
 # in a checkout a link to the one at its root
 INDEX = (Path(__file__).parent / '.mim' / 'model-index.yml').resolve()
+CONFIGS = INDEX.parent / 'configs'
+TOOLS = INDEX.parent / 'tools'
 
 Entry = Dict[str, Any]
 

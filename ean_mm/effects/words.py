@@ -99,6 +99,16 @@ def gains(effects: Effects) -> List[Tuple[str, str, str]]:
     return rows
 
 
+def recommendation(effects: Effects) -> str:
+    """Say where the recommended mask has attention, and how sure that is."""
+    plugged = [b.place for b, bit in zip(effects.blocks, effects.plugged()) if bit]
+    where = f'in {_named(plugged, effects)}' if plugged else 'nowhere'
+    sure = [f'{name} {gain}, {how}' for name, gain, how in gains(effects)[:1]]
+    if not effects.tells_apart:
+        sure.append(f'{_judgements(effects)} do not tell single blocks apart')
+    return f'Recommended: attention {where}.\nHow sure: {"; ".join(sure)}.'
+
+
 def estimate(points: float, low: float, high: float) -> str:
     """Write a number of points with its 95 % interval."""
     return f'{points:+.2f} ({low:+.2f} to {high:+.2f})'
