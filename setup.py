@@ -38,6 +38,7 @@ setup(
         # .mim links to what mim and mmengine look for inside of an installed package
         'ean_mm': ['py.typed', 'masks/*.json', '.mim/model-index.yml']
         + [f'.mim/{part}/**/*' for part in ('configs', 'tools')],
+        'ean_mm.scaffold': ['*.jinja'],
         'ean_mm.visualization.report': ['*.jinja'],
     },
     # The tables of this repository are no use without it.

@@ -1,4 +1,4 @@
-"""The command line ``python -m ean_mm``: a demo, versions, masks.
+"""The command line ``python -m ean_mm``: a demo, new configs, versions, masks.
 
 Exit statuses are those of diff and grep: 0 for yes, 1 for no, 2 for a mistake, with one
 line on stderr that says how to mend it.
@@ -9,13 +9,14 @@ import sys
 import warnings
 from typing import Any, NoReturn, Optional, Sequence
 
-from ean_mm.commands import demo, info, mask
+from ean_mm.commands import demo, info, mask, new
 from ean_mm.errors import EANError, innermost
 from ean_mm.version import __version__
 
 EXAMPLES = """\
 examples:
   python -m ean_mm demo
+  python -m ean_mm new --data data/pets
   python -m ean_mm info
   python -m ean_mm mask show work_dirs/resnet50_se_search/mask_backbone.json
   python -m ean_mm mask diff mask_backbone.json masks/resnet50_sge_imagenet.json
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'EAN-MM {__version__}')
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
     demo.add_parser(commands)
+    new.add_parser(commands)
     info.add_parser(commands)
     mask.add_parser(commands)
     return parser

@@ -7,6 +7,7 @@ from ean_mm.effects.effects import Effects, Place
 
 LONGEST_LIST = 8
 """blocks, or blocks in a row, that a sentence names; more are only counted"""
+ITSELF = 'the mask itself'
 EXPLAINED = ((0.8, 'nearly all'), (0.5, 'most'), (0.2, 'a part'), (0.05, 'little'))
 
 
@@ -92,7 +93,7 @@ def gains(effects: Effects) -> List[Tuple[str, str, str]]:
     ):
         bits = {bit for mask in effects.masks.values() for bit in mask.bits}
         if known is not None and bits == {bit}:
-            rows.append((label, '0.00', 'the mask itself'))
+            rows.append((label, '0.00', ITSELF))
         elif known is not None:
             rows.append((label, estimate(known.gain, known.low, known.high),
                          _probability(known.probability)))  # fmt: skip
@@ -102,8 +103,9 @@ def gains(effects: Effects) -> List[Tuple[str, str, str]]:
 def recommendation(effects: Effects) -> str:
     """Say where the recommended mask has attention, and how sure that is."""
     plugged = [b.place for b, bit in zip(effects.blocks, effects.plugged()) if bit]
-    where = f'in {_named(plugged, effects)}' if plugged else 'nowhere'
-    sure = [f'{name} {gain}, {how}' for name, gain, how in gains(effects)[:1]]
+    where = f'in {_named(plugged, effects)}' if plugged else 'in no block'
+    others = [row for row in gains(effects) if row[2] != ITSELF]
+    sure = [f'{gain} {name}, {how}' for name, gain, how in others[:1]]
     if not effects.tells_apart:
         sure.append(f'{_judgements(effects)} do not tell single blocks apart')
     return f'Recommended: attention {where}.\nHow sure: {"; ".join(sure)}.'

@@ -1,0 +1,215 @@
+"""A config of a toolbox with attention, and its search."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+
+from ean_mm.config_types import type_name
+from ean_mm.datasets.labels import classes_of
+from ean_mm.errors import EANError, one_line
+from ean_mm.launch import check, load_config
+from ean_mm.scaffold.attentions import attention_config
+from ean_mm.scaffold.image_folder import HELD_OUT_SHARE, held_out
+from ean_mm.scaffold.pair import ConfigPair
+from ean_mm.scaffold.schedule import SHARE, search_budget
+
+EXCHANGED = dict(ResNet='EANResNet', ResNetV1c='EANResNetV1c', ResNetV1d='EANResNetV1d')
+"""backbones in whose place ours load the same weights; others are wrapped"""
+NOT_OURS = ('dcn', 'plugins', 'multi_grid')
+"""options of the toolboxes' ResNets that ours do not have"""
+METRICS = dict(
+    Accuracy=('accuracy/top1', 'percent'),
+    IoUMetric=('mIoU', 'percent'),
+    VOCMetric=('pascal_voc/mAP', 'fraction'),
+    CocoMetric=('coco/{}_mAP', 'fraction'),
+)
+"""what metrics report that masks can be rewarded by, and its unit"""
+MOST_HELD_OUT = 1000
+"""images without classes that are enough to reward masks on"""
+PRETRAINED_FACTOR = 10
+
+
+def of_config(
+    path: str, attention: str, checkpoint: Optional[str], by_training: bool, out: Path
+) -> ConfigPair:
+    """Return configs that inherit one of mmpretrain, mmdet or mmseg.
+
+    Args:
+        path: The config, or one of a package as ``'mmdet::...'``.
+        attention: One of :data:`~ean_mm.scaffold.ATTENTIONS`.
+        checkpoint: Weights of the whole plain network to start from.
+        by_training: Whether the search trains masks; else it trains a supernet.
+        out: The folder that the new configs are for.
+
+    Raises:
+        ValueError: The config cannot be read, its data are missing, or it has a
+            backbone, a training set or a metric that no search can be written for.
+    """
+    cfg = load_config(path, None, None)
+    backbone = (cfg.get('model') or {}).get('backbone')
+    if not backbone:
+        raise EANError(
+            f'{path} has no model.backbone to add attention to; '
+            'docs/how-to/backbone.md says how to write the config'
+        )
+    kind = type_name(backbone)
+    wraps = kind not in EXCHANGED or any(backbone.get(name) for name in NOT_OURS)
+    wraps = wraps and not kind.startswith('EAN')
+    scope = 'mmpretrain' if str(backbone['type']).startswith('mmpretrain.') else None
+    first_stage = 64 if backbone.get('depth') in (18, 34) else 256
+    trained = checkpoint or _is_pretrained(cfg)
+    images = _TrainingImages.of(cfg, path)
+    return ConfigPair(
+        name=f'{Path(path.rpartition("::")[2]).stem}_{attention}',
+        template='inherited.py.jinja',
+        facts=dict(
+            base=path if '::' in path else os.path.relpath(path, out),
+            imports=[*_imports(cfg), 'ean_mm'],
+            wraps=wraps,
+            kind=EXCHANGED.get(kind, kind),
+            scope=scope,
+            attention=attention_config(attention, first_stage, bool(trained)),
+            checkpoint=checkpoint,
+            learning_rate=checkpoint and _learning_rate(cfg) / PRETRAINED_FACTOR,
+        ),
+        search=dict(
+            by_training=by_training,
+            budget=_budget(cfg, images),
+            what='images of each class' if images.per_class else 'images',
+            held_out=images.per_class or images.held_out,
+            per_class=bool(images.per_class),
+            images='.'.join(
+                ['_base_.train_dataloader.dataset', *['dataset'] * images.depth]
+            ),
+            depth=images.depth,
+            in_split=False,
+            own_hooks=bool(cfg.get('custom_hooks')),
+            warm_ups=_warm_ups(cfg),
+            **_reward(cfg, path),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _TrainingImages:
+    """The training set of a config."""
+
+    depth: int
+    """data sets around that of the images"""
+    per_class: int
+    """images of each class to hold out; 0 where images have no class"""
+    held_out: int
+    """images to hold out altogether"""
+    batches: int
+    """of an epoch of the others"""
+
+    @classmethod
+    def of(cls, cfg: Config, path: str) -> '_TrainingImages':
+        """Read a config's training set."""
+        check(cfg, ('train_dataloader',))
+        node, depth, times = cfg.train_dataloader.dataset, 0, 1
+        while 'dataset' in node:
+            times *= node.get('times', 1)
+            node, depth = node['dataset'], depth + 1
+        if 'datasets' in node or 'pipeline' not in node:
+            raise EANError(
+                f'the training set of {path}, a {type_name(node)}, is not one that a '
+                'search can be written for; docs/how-to/detector.md says how to do it '
+                'by hand'
+            )
+        scope = cfg.get('default_scope', 'mmengine')
+        try:
+            with DefaultScope.overwrite_default_scope(scope):
+                dataset = DATASETS.build(node)
+        except Exception as error:  # a data set is its author's program
+            raise EANError(
+                f'the training set of {path} cannot be read: {one_line(error)}'
+            ) from error
+        classes = classes_of(dataset)
+        per_class = 0
+        if classes is None:
+            number = min(max(round(len(dataset) * HELD_OUT_SHARE), 1), MOST_HELD_OUT)
+        else:
+            labels = [label for labels in classes for label in labels]
+            numbers = {label: labels.count(label) for label in set(labels)}
+            per_class = held_out(min(numbers.values()))
+            number = per_class * len(numbers)
+        rest = times * (len(dataset) - number)
+        batches = math.ceil(rest / cfg.train_dataloader.get('batch_size', 1))
+        return cls(depth, per_class, number, batches)
+
+
+def _budget(cfg: Config, images: _TrainingImages) -> int:
+    loop = cfg.train_cfg
+    if 'max_epochs' in loop:
+        return search_budget(loop['max_epochs'], images.batches)
+    return max(loop['max_iters'] // SHARE, 1)
+
+
+def _reward(cfg: Config, path: str) -> Dict[str, Any]:
+    """Return how masks are rewarded, and with which images."""
+    evaluators = cfg.get('val_evaluator') or []
+    metrics = [evaluators] if isinstance(evaluators, dict) else evaluators
+    known = [metric for metric in metrics if type_name(metric) in METRICS]
+    if not known or not cfg.get('val_dataloader'):
+        raise EANError(
+            f'{path} has no evaluator that a search can be written for '
+            f'({", ".join(METRICS)}); docs/how-to/detector.md says how to do it by hand'
+        )
+    kind = type_name(known[0])
+    name, unit = METRICS[kind]
+    tasks = known[0].get('metric', 'bbox')
+    name = name.format(tasks if isinstance(tasks, str) else tasks[0])
+    pipeline, node = '_base_.val_dataloader.dataset', cfg.val_dataloader.dataset
+    while 'dataset' in node:
+        pipeline, node = f'{pipeline}.dataset', node['dataset']
+    from_images = kind == 'CocoMetric' and 'ann_file' in known[0]
+    if from_images and (
+        isinstance(evaluators, list) or 'meta_keys' not in node.pipeline[-1]
+    ):
+        raise EANError(
+            f'{path} has a CocoMetric, which counts all images of its annotation file, '
+            'among others or with a pipeline of no meta_keys; docs/how-to/detector.md '
+            'says how to write the search by hand'
+        )
+    return dict(
+        reward=dict(metric=name, unit=unit),
+        pipeline=f'{pipeline}.pipeline',
+        boxes_from_images=from_images,
+    )
+
+
+def _is_pretrained(cfg: Config) -> bool:
+    init_cfg = cfg.model.backbone.get('init_cfg') or {}
+    kinds = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
+    return bool(
+        cfg.get('load_from')
+        or cfg.model.get('pretrained')
+        or any(type_name(each) == 'Pretrained' for each in kinds)
+    )
+
+
+def _imports(cfg: Config) -> List[str]:
+    imports = (cfg.get('custom_imports') or {}).get('imports') or []
+    imports = [imports] if isinstance(imports, str) else imports
+    return [name for name in imports if name != 'ean_mm']
+
+
+def _learning_rate(cfg: Config) -> float:
+    return cfg.optim_wrapper.optimizer.lr
+
+
+def _warm_ups(cfg: Config) -> int:
+    """Count the schedulers that only raise the learning rate at the start."""
+    schedulers = cfg.get('param_scheduler') or []
+    count = 0
+    for scheduler in schedulers if isinstance(schedulers, list) else []:
+        if type_name(scheduler) != 'LinearLR':
+            break
+        count += 1
+    return count
