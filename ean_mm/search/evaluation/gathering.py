@@ -8,6 +8,7 @@ from mmengine.dist import all_gather_object, get_world_size
 from mmengine.evaluator import BaseMetric, Evaluator
 from torch import Tensor
 
+from ean_mm.search.evaluation.metric_log import to_log_file
 from ean_mm.search.processes import shared
 
 Result = Any
@@ -31,7 +32,8 @@ def compute_metrics(
         The metrics of each, on all ranks.
     """
     if get_world_size() == 1 or not all(map(_is_plain, evaluators)):
-        return [evaluator.evaluate(size) for evaluator in evaluators]
+        with to_log_file():
+            return [evaluator.evaluate(size) for evaluator in evaluators]
     packed = [[pack(metric.results) for metric in each.metrics] for each in evaluators]
     of_ranks = all_gather_object(packed)
 
@@ -39,7 +41,8 @@ def compute_metrics(
         for place, metric in enumerate(evaluators[number].metrics):
             parts = [unpack(of_rank[number][place]) for of_rank in of_ranks]
             metric.results = interleave(parts)
-        return evaluators[number].evaluate(size)
+        with to_log_file():
+            return evaluators[number].evaluate(size)
 
     return shared(compute, range(len(evaluators)))
 

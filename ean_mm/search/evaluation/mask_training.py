@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ean_mm.search.evaluation.base import Measurement
+from ean_mm.search.evaluation.metric_log import to_log_file
 from ean_mm.search.evaluation.training_hooks import (
     Diverged,
     RewardLossHook,
@@ -90,6 +91,7 @@ class MaskTraining:
 
     def __post_init__(self, runner: Runner) -> None:
         self._kind: Any = type('QuietRunner', (QuietRunner, type(runner)), {})
+        self._logger = runner.logger
 
     def run(
         self,
@@ -134,7 +136,8 @@ class MaskTraining:
             try:
                 runner.train()
                 if judge:
-                    results = runner.val_loop.run()
+                    with to_log_file(self._logger):
+                        results = runner.val_loop.run()
             except Diverged:
                 save_to = None  # nothing goes on from there
             finally:

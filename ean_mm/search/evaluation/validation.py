@@ -10,6 +10,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner, ValLoop
 
 from ean_mm.errors import EANError
+from ean_mm.search.evaluation.metric_log import to_log_file
 
 BEFORE = (
     'before_val',
@@ -105,7 +106,7 @@ class Validation:
         else:
             loop = copy.copy(self.runner.val_loop)
             loop.dataloader, loop.evaluator = dataloader, evaluator
-        with _Stage(self) as stage:
+        with _Stage(self) as stage, to_log_file():
             loop._runner = stage
             metrics = loop.run()
         # mmdet's TeacherStudentValLoop returns nothing, and tells hooks
