@@ -16,7 +16,11 @@ from mmengine.hub import get_config
 from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
 from packaging.requirements import Requirement
 
-TOOLBOX_EXTRAS = {'openmmlab', 'onedl', 'mmpretrain', 'mmdet', 'mmseg'}
+import ean_mm
+
+TOOLBOX_EXTRAS = {
+    *('classification', 'openmmlab', 'onedl', 'mmpretrain', 'mmdet', 'mmseg')
+}
 
 INHERIT = """
 _base_ = 'ean_mm::ean/{name}.py'
@@ -118,6 +122,21 @@ def test_the_wheel_works_from_another_folder(root, tmp_path):
         text=True)  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert (tmp_path / 'elsewhere/work_dirs/own/epoch_1.pth').is_file()
+    for name in ('a', 'b'):
+        (tmp_path / f'elsewhere/images/{name}').mkdir(parents=True)
+        for number in range(5):
+            shutil.copy(root / 'docs/images/cam.png',
+                        tmp_path / f'elsewhere/images/{name}/{number}.png')  # fmt: skip
+    for arguments, words in (
+        (['demo', '--cfg-options', 'custom_hooks.1.evaluation.budget=15',
+          'custom_hooks.1.searcher.num_steps=2'], 'Recommended: attention'),
+        (['new', '--data', 'images'], str(target / 'ean_mm/.mim/tools/train.py')),
+    ):  # fmt: skip
+        result = subprocess.run(
+            [sys.executable, '-m', 'ean_mm', *arguments], cwd=tmp_path / 'elsewhere',
+            env=environment, capture_output=True, text=True)  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert words in result.stdout
 
 
 @pytest.fixture(scope='session')
@@ -154,3 +173,10 @@ def test_the_console_script_is_there(setup_arguments):
     name, _, place = script.partition('=')
     module, _, function = place.partition(':')
     assert name == 'ean-mm' and callable(getattr(import_module(module), function))
+
+
+def test_the_citation_and_the_changelog_name_the_version(root):
+    citation = yaml.safe_load((root / 'CITATION.cff').read_text())
+    assert citation['version'] == ean_mm.__version__
+    released = f'## [{ean_mm.__version__}] - {citation["date-released"]}\n'
+    assert released in (root / 'CHANGELOG.md').read_text()

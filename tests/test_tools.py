@@ -181,7 +181,9 @@ def test_the_demo_reports_what_it_did(tool, tmp_path):
         'custom_hooks.1.searcher.num_steps=2')  # fmt: skip
     assert status == 0
     mask = Mask.from_file(tmp_path / 'demo/mask_backbone.json')
-    for path in ('demo/search_report.html', 'demo/mask_backbone.json'):
+    for path in ('search_report.html', 'effects.png', 'mask_backbone.json'):
+        path = f'demo/{path}'
         assert (tmp_path / path).exists() and path in out
-    for word in ('mask search', 'stage 1  block 1', f'recommended mask      {mask}'):
+    for word in ('mask search', 'stage 1  block 1', f'recommended mask      {mask}',
+                 'Recommended: attention', 'ean_mm new --data DIR'):  # fmt: skip
         assert word in out
