@@ -118,9 +118,10 @@ elif installed mmcv; then
   scope=all
 fi
 if [ $scope = demo ]; then
-  # one call of pip: each resolves again what is there
+  # One call of pip, for each resolves again what is there. Without compiling Python:
+  # 33 s less of a processor, for imports compile only the two fifths that they use.
   step "PyTorch, and what classification needs" "90 s" \
-    pip install -c "$constraints" "${torch[@]}" -e "$root[classification]"
+    pip install --no-compile -c "$constraints" "${torch[@]}" -e "$root[classification]"
   finish
 fi
 
