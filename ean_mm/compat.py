@@ -103,8 +103,10 @@ def import_toolbox(name: str) -> ModuleType:
             needs operators that mmcv does not have; one line says how to mend it.
     """
     try:
-        # The onedl packages print that data sets of theirs are not there.
-        with contextlib.redirect_stdout(sys.stderr):
+        # The onedl packages print that data sets of theirs are not there, and mmcv-lite
+        # warns of an operator that only mmdet's models call.
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='Fail to import ``MultiScale')
             module = importlib.import_module(name)
     except AssertionError as error:
         # mmpretrain, mmdet and mmseg assert versions, and the first imports the second.

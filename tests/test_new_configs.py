@@ -28,14 +28,14 @@ TINY = (
 )
 
 
-def write_digits(folder, number, classes=10, size=32):
-    """Write digits as images, some of each class."""
+def write_digits(folder, number, classes=10, size=32, higher=8):
+    """Write digits as images, some of each class, and every second one higher."""
     digits = load_digits()
     for label in range(classes):
         (folder / f'digit {label}').mkdir(parents=True)
         for i in np.flatnonzero(digits.target == label)[:number]:
             image = np.round(digits.images[i] * (255 / 16)).astype(np.uint8)
-            image = cv2.resize(image, (size, size + size // 4 * (i % 2)))
+            image = cv2.resize(image, (size, size + higher * (i % 2)))
             cv2.imwrite(str(folder / f'digit {label}/{i}.png'), image)
     return folder
 
@@ -148,6 +148,39 @@ def test_a_plain_checkpoint_is_where_the_backbone_starts_from(new, tmp_path):
     assert cfg.model.backbone.attention.init == 'identity'
 
 
+def test_a_classifier_that_is_inherited_gets_the_images(new, tool, tmp_path):
+    write_digits(tmp_path / 'digits/train', 10, classes=3, higher=0)
+    write_digits(tmp_path / 'digits/test', 5, classes=3, higher=0)
+    (tmp_path / 'plain.py').write_text(
+        "_base_ = 'ean_mm::ean/resnet20_se_cifar10.py'\n"
+        'model = dict(backbone=dict(base_channels=4, stem_channels=4),\n'
+        '             head=dict(in_channels=16))\n'
+        'train_cfg = dict(max_epochs=2)\n'
+    )
+    assert new('--data', 'digits', '--config', 'plain.py', '--attention', 'sge')[0] == 0
+    cfg = load_config('plain_digits_sge.py', None, None)
+    assert cfg.model.head.num_classes == cfg.data_preprocessor.num_classes == 3
+    assert all('digits/test' in path for path in images_of(cfg, 'test_dataloader'))
+    status, _ = tool(
+        'train.py', 'plain_digits_sge_search.py', '--cfg-options', 'log_level=WARNING',
+        'custom_hooks.1.searcher.num_steps=1')  # fmt: skip
+    assert status == 0
+    mask = Mask.from_file('work_dirs/plain_digits_sge_search/mask_backbone.json')
+    assert mask.stage_blocks == (3, 3, 3)
+
+
+def test_a_backbone_of_another_kind_is_wrapped(new, tmp_path):
+    write_digits(tmp_path / 'digits', 5, classes=3)
+    name = 'mmpretrain::resnext/resnext50-32x4d_8xb32_in1k.py'
+    assert new('--data', 'digits', '--config', name)[0] == 0
+    stem = 'resnext50-32x4d_8xb32_in1k_digits_se'
+    cfg = load_config(f'{stem}_search.py', None, None)
+    init_default_scope('mmpretrain')
+    backbone = MODELS.build(cfg.model).backbone
+    assert cfg.model.backbone.type == 'EANWrapper'
+    assert backbone.mask.stage_blocks == (3, 4, 6, 3)
+
+
 def test_a_detector_is_searched_on_held_out_images(new, tool, tmp_path):
     write_detector(tmp_path)
     assert new('--config', 'detector.py', '--out', 'own')[0] == 0
@@ -213,7 +246,7 @@ def test_nothing_is_overwritten(new, tmp_path):
 @pytest.mark.parametrize(
     'arguments, message',
     [
-        ([], 'one of the arguments --data --config is required'),
+        ([], 'give --data DIR, --config CONFIG or both'),
         (['--data', 'nowhere'], 'there is no folder nowhere'),
         (['--data', 'empty'], 'has no images of two or more classes'),
         (['--data', 'digits/digit 0'], 'has no images of two or more classes'),
@@ -224,8 +257,9 @@ def test_nothing_is_overwritten(new, tmp_path):
         (['--data', 'digits', '--checkpoint', 'no.pth'], 'there is no checkpoint no.p'),
         (['--config', 'nowhere.py'], 'there is no config file nowhere.py'),
         (['--config', 'headless.py'], 'has no model.backbone'),
+        (['--config', 'search.py'], 'search.py is a search'),
         (['--config', 'other.py'], 'has no evaluator that a search can be written'),
-        (['--config', 'other.py', '--network', 'resnet18'], '--network goes with'),
+        (['--config', 'other.py', '--network', 'resnet18'], '--network goes without'),
     ],
     ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
 )
@@ -242,6 +276,9 @@ def test_a_mistake_is_one_line_and_writes_nothing(
         for i in range(5):
             (tmp_path / f'broken/{label}/{i}.png').write_text('no image')
     (tmp_path / 'headless.py').write_text("model = dict(type='Nothing')")
+    (tmp_path / 'search.py').write_text(
+        f"_base_ = '{root}/configs/ean/resnet20_se_search_digits.py'"
+    )
     (tmp_path / 'other.py').write_text(
         f"_base_ = '{root}/configs/ean/resnet20_digits.py'\n"
         "val_evaluator = dict(_delete_=True, type='AveragePrecision')\n"
@@ -250,4 +287,5 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     assert (status, output) == (2, '')
     assert errors.startswith('error: ') and errors.count('\n') == 1
     assert message in errors
-    assert {path.name for path in tmp_path.glob('*.py')} == {'headless.py', 'other.py'}
+    written = {path.name for path in tmp_path.glob('*.py')}
+    assert written == {'headless.py', 'other.py', 'search.py'}

@@ -22,6 +22,8 @@ examples:
   python -m ean_mm new --data data/pets
   python -m ean_mm new --data data/pets --network resnet50 --attention sge \\
       --checkpoint torchvision://resnet50
+  python -m ean_mm new --data data/pets \\
+      --config mmpretrain::resnext/resnext50-32x4d_8xb32_in1k.py
   python -m ean_mm new --config my_retinanet.py --checkpoint my_retinanet.pth
 """
 
@@ -37,19 +39,22 @@ def add_parser(commands: Any) -> None:
         'overwritten.',
         epilog=EXAMPLES,
     )
-    source = new.add_mutually_exclusive_group(required=True)
-    source.add_argument(
+    new.add_argument(
         '--data',
         metavar='DIR',
         help='folder of images, with a subfolder for each class, or with folders train '
         'and test (or val) that have them',
     )
-    source.add_argument('--config', help='config of mmpretrain, mmdet or mmseg')
+    new.add_argument(
+        '--config',
+        help='config of mmpretrain, mmdet or mmseg to inherit; with --data, one of '
+        'a classifier',
+    )
     new.add_argument(
         '--network',
         choices=sorted(NETWORKS),
-        help='of a classifier; default: resnet20 for images of up to 40 pixels, and '
-        'resnet18 for others',
+        help='the network without --config; default: resnet20 for images of up to 40 '
+        'pixels, and resnet18 for others',
     )
     new.add_argument(
         '--attention', choices=sorted(ATTENTIONS), default='se', help='default: se'
@@ -57,7 +62,7 @@ def add_parser(commands: Any) -> None:
     new.add_argument(
         '--checkpoint',
         help='weights of the plain network to start from: with --data those of a '
-        'classifier or of torchvision, with --config those of the whole network',
+        'classifier or of torchvision, without those of the whole network',
     )
     new.add_argument(
         '--search',
@@ -75,19 +80,18 @@ def add_parser(commands: Any) -> None:
 def _new(args: argparse.Namespace) -> int:
     console = terminal.console()
     by_training = args.search == 'training'
-    if args.data is not None:
-        folder = read_image_folder(args.data)
-        pair = of_image_folder(
-            folder, args.network, args.attention, args.checkpoint, by_training
-        )
-    elif args.network is not None:
-        raise EANError('--network goes with --data; a config has its network')
+    choices = args.attention, args.checkpoint, by_training
+    folder = None if args.data is None else read_image_folder(args.data)
+    if args.config is not None:
+        if args.network is not None:
+            raise EANError('--network goes without --config, which has its network')
+        pair = of_config(args.config, *choices, args.out, folder)
+    elif folder is not None:
+        pair = of_image_folder(folder, args.network, *choices)
     else:
-        pair = of_config(
-            args.config, args.attention, args.checkpoint, by_training, args.out
-        )
+        raise EANError('give --data DIR, --config CONFIG or both; --help has examples')
     train, search, bits = write_pair(pair, args.out)
-    if args.data is not None:
+    if folder is not None:
         console.print(
             f'{args.data}: {folder.images:,} training images in '
             f'{len(folder.classes)} classes, of {folder.edge} pixels',

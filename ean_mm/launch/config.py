@@ -86,6 +86,7 @@ def load_config(path: str, options: Optional[dict], data_root: Optional[str]) ->
             raise EANError(f'config {path} cannot be used: {NO_OPERATORS}') from error
         problem = one_line(error)
         if isinstance(error, ModuleNotFoundError) and 'is not installed' in problem:
+            problem = problem.partition(', please')[0]
             problem += '; run make install, which installs all toolboxes'
         raise EANError(f'config {path} cannot be read: {problem}') from error
     toolbox = toolbox_of(cfg)

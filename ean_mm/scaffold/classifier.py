@@ -3,13 +3,13 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Optional
 
-from ean_mm.checkpoints import read_checkpoint, weight_names
 from ean_mm.scaffold.attentions import attention_config
 from ean_mm.scaffold.image_folder import ImageFolder
 from ean_mm.scaffold.pair import ConfigPair
 from ean_mm.scaffold.schedule import search_budget
+from ean_mm.scaffold.weights import PRETRAINED_FACTOR, init_cfg
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,6 @@ SMALL_IMAGES = 40
 """pixels up to which a network of CIFAR's is taken, which does not shrink them first"""
 LARGEST_IMAGE, SMALLEST_IMAGE = 224, 64
 MOST_EPOCHS, LEAST_EPOCHS, IMAGES_SEEN = 100, 20, 1_000_000
-PRETRAINED_FACTOR = 10
-"""how much lower the learning rate is for a trained network"""
 
 
 def of_image_folder(
@@ -82,10 +80,10 @@ def of_image_folder(
             attention=attention_config(
                 attention, facts.stage_channels, checkpoint is not None
             ),
-            init_cfg=checkpoint and _init_cfg(checkpoint),
+            init_cfg=checkpoint and init_cfg(checkpoint),
             learning_rate=facts.learning_rate
             / (PRETRAINED_FACTOR if checkpoint else 1),
-            topk=(1, 5) if len(folder.classes) > 5 else (1,),
+            topk=folder.topk,
             epochs=epochs,
             interval=max(epochs // 10, 1),
         ),
@@ -102,6 +100,7 @@ def of_image_folder(
             reward=dict(metric='accuracy/top1', unit='percent'),
             boxes_from_images=False,
             own_hooks=False,
+            has_mask_hook=False,
             warm_ups=0,
         ),
     )
@@ -110,13 +109,3 @@ def of_image_folder(
 def _image_size(edge: int) -> int:
     """Return the size of the network's input: a multiple of 32 below the images'."""
     return min(max(edge // 32 * 32, SMALLEST_IMAGE), LARGEST_IMAGE)
-
-
-def _init_cfg(checkpoint: str) -> Dict[str, Any]:
-    """Return what initialises a backbone from a checkpoint."""
-    cfg = dict(type='Pretrained', checkpoint=checkpoint)
-    if '://' not in checkpoint:
-        names = weight_names(read_checkpoint(checkpoint))
-        if any(name.startswith('backbone.') for name in names):
-            cfg['prefix'] = 'backbone.'
-    return cfg

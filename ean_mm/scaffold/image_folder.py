@@ -42,6 +42,11 @@ class ImageFolder:
     """whether all images that were looked at are squares of this edge"""
 
     @property
+    def topk(self) -> Tuple[int, ...]:
+        """Of which numbers of best classes the accuracy says something."""
+        return (1, 5) if len(self.classes) > 5 else (1,)
+
+    @property
     def held_out_for_test(self) -> int:
         """Images of each class to hold out as a test set; 0 if there is one."""
         return 0 if self.test else held_out(self.smallest)

@@ -14,9 +14,10 @@ from ean_mm.datasets.labels import classes_of
 from ean_mm.errors import EANError, one_line
 from ean_mm.launch import check, load_config
 from ean_mm.scaffold.attentions import attention_config
-from ean_mm.scaffold.image_folder import HELD_OUT_SHARE, held_out
+from ean_mm.scaffold.image_folder import HELD_OUT_SHARE, ImageFolder, held_out
 from ean_mm.scaffold.pair import ConfigPair
 from ean_mm.scaffold.schedule import SHARE, search_budget
+from ean_mm.scaffold.weights import PRETRAINED_FACTOR, init_cfg
 
 EXCHANGED = dict(ResNet='EANResNet', ResNetV1c='EANResNetV1c', ResNetV1d='EANResNetV1d')
 """backbones in whose place ours load the same weights; others are wrapped"""
@@ -31,20 +32,26 @@ METRICS = dict(
 """what metrics report that masks can be rewarded by, and its unit"""
 MOST_HELD_OUT = 1000
 """images without classes that are enough to reward masks on"""
-PRETRAINED_FACTOR = 10
 
 
 def of_config(
-    path: str, attention: str, checkpoint: Optional[str], by_training: bool, out: Path
+    path: str,
+    attention: str,
+    checkpoint: Optional[str],
+    by_training: bool,
+    out: Path,
+    folder: Optional[ImageFolder] = None,
 ) -> ConfigPair:
     """Return configs that inherit one of mmpretrain, mmdet or mmseg.
 
     Args:
         path: The config, or one of a package as ``'mmdet::...'``.
         attention: One of :data:`~ean_mm.scaffold.ATTENTIONS`.
-        checkpoint: Weights of the whole plain network to start from.
+        checkpoint: Weights of the whole plain network to start from; with a folder,
+            only those of the backbone are taken.
         by_training: Whether the search trains masks; else it trains a supernet.
         out: The folder that the new configs are for.
+        folder: Images that take the place of the data of a classifier's config.
 
     Raises:
         ValueError: The config cannot be read, its data are missing, or it has a
@@ -61,11 +68,22 @@ def of_config(
     wraps = kind not in EXCHANGED or any(backbone.get(name) for name in NOT_OURS)
     wraps = wraps and not kind.startswith('EAN')
     scope = 'mmpretrain' if str(backbone['type']).startswith('mmpretrain.') else None
-    first_stage = 64 if backbone.get('depth') in (18, 34) else 256
-    trained = checkpoint or _is_pretrained(cfg)
-    images = _TrainingImages.of(cfg, path)
+    hooks = [type_name(hook) for hook in cfg.get('custom_hooks') or []]
+    if 'EANSearchHook' in hooks:
+        raise EANError(f'{path} is a search; name the config that trains the network')
+    stem = Path(path.rpartition('::')[2]).stem
+    if folder is None:
+        images = _TrainingImages.of(cfg, path)
+    else:
+        if 'num_classes' not in cfg.model.get('head', {}):
+            raise EANError(
+                f'{path} has no model.head.num_classes; --data goes with the config of '
+                'a classifier, or without --config'
+            )
+        images = _TrainingImages.in_folder(cfg, folder)
+        stem += f'_{Path(folder.root).resolve().name}'
     return ConfigPair(
-        name=f'{Path(path.rpartition("::")[2]).stem}_{attention}',
+        name=f'{stem}_{attention}',
         template='inherited.py.jinja',
         facts=dict(
             base=path if '::' in path else os.path.relpath(path, out),
@@ -73,9 +91,17 @@ def of_config(
             wraps=wraps,
             kind=EXCHANGED.get(kind, kind),
             scope=scope,
-            attention=attention_config(attention, first_stage, bool(trained)),
+            attention=_attention(
+                cfg, kind, attention, bool(checkpoint or _is_pretrained(cfg))
+            ),
+            init_cfg=checkpoint and folder and init_cfg(checkpoint),
             checkpoint=checkpoint,
-            learning_rate=checkpoint and _learning_rate(cfg) / PRETRAINED_FACTOR,
+            learning_rate=checkpoint
+            and cfg.optim_wrapper.optimizer.lr / PRETRAINED_FACTOR,
+            folder=folder,
+            topk=folder and folder.topk,
+            train_pipeline=_pipeline(cfg, 'train_dataloader'),
+            test_pipeline=_pipeline(cfg, 'val_dataloader'),
         ),
         search=dict(
             by_training=by_training,
@@ -87,9 +113,13 @@ def of_config(
                 ['_base_.train_dataloader.dataset', *['dataset'] * images.depth]
             ),
             depth=images.depth,
-            in_split=False,
-            own_hooks=bool(cfg.get('custom_hooks')),
+            in_split=folder is not None and not folder.test,
+            own_hooks=bool(hooks),
+            has_mask_hook='MaskHook' in hooks,
             warm_ups=_warm_ups(cfg),
+            pipeline='_base_.test_pipeline'
+            if folder
+            else _pipeline(cfg, 'val_dataloader'),
             **_reward(cfg, path),
         ),
     )
@@ -107,6 +137,15 @@ class _TrainingImages:
     """images to hold out altogether"""
     batches: int
     """of an epoch of the others"""
+
+    @classmethod
+    def in_folder(cls, cfg: Config, folder: ImageFolder) -> '_TrainingImages':
+        """Take the images of a folder instead."""
+        per_class = folder.held_out_for_reward
+        number = per_class * len(folder.classes)
+        batch_size = cfg.train_dataloader.get('batch_size', 1)
+        batches = math.ceil((folder.trained_on - number) / batch_size)
+        return cls(0, per_class, number, batches)
 
     @classmethod
     def of(cls, cfg: Config, path: str) -> '_TrainingImages':
@@ -152,7 +191,7 @@ def _budget(cfg: Config, images: _TrainingImages) -> int:
 
 
 def _reward(cfg: Config, path: str) -> Dict[str, Any]:
-    """Return how masks are rewarded, and with which images."""
+    """Return how masks are rewarded."""
     evaluators = cfg.get('val_evaluator') or []
     metrics = [evaluators] if isinstance(evaluators, dict) else evaluators
     known = [metric for metric in metrics if type_name(metric) in METRICS]
@@ -165,9 +204,9 @@ def _reward(cfg: Config, path: str) -> Dict[str, Any]:
     name, unit = METRICS[kind]
     tasks = known[0].get('metric', 'bbox')
     name = name.format(tasks if isinstance(tasks, str) else tasks[0])
-    pipeline, node = '_base_.val_dataloader.dataset', cfg.val_dataloader.dataset
+    node = cfg.val_dataloader.dataset
     while 'dataset' in node:
-        pipeline, node = f'{pipeline}.dataset', node['dataset']
+        node = node['dataset']
     from_images = kind == 'CocoMetric' and 'ann_file' in known[0]
     if from_images and (
         isinstance(evaluators, list) or 'meta_keys' not in node.pipeline[-1]
@@ -179,9 +218,26 @@ def _reward(cfg: Config, path: str) -> Dict[str, Any]:
         )
     return dict(
         reward=dict(metric=name, unit=unit),
-        pipeline=f'{pipeline}.pipeline',
         boxes_from_images=from_images,
     )
+
+
+def _pipeline(cfg: Config, loader: str) -> str:
+    """Name the pipeline of a loader's images, as a config that inherits this one."""
+    name, node = f'_base_.{loader}.dataset', cfg[loader].dataset
+    while 'dataset' in node:
+        name, node = f'{name}.dataset', node['dataset']
+    return f'{name}.pipeline'
+
+
+def _attention(cfg: Config, kind: str, name: str, pretrained: bool) -> Dict[str, Any]:
+    """Return the config of the attention, in the place of one that is there."""
+    backbone = cfg.model.backbone
+    channels = 16 if 'CIFAR' in kind else backbone.get('base_channels', 64)
+    bottleneck = backbone.get('depth') not in (18, 34) and 'CIFAR' not in kind
+    attention = attention_config(name, channels * (4 if bottleneck else 1), pretrained)
+    replaces = isinstance(backbone.get('attention'), dict)
+    return dict(_delete_=True, **attention) if replaces else attention
 
 
 def _is_pretrained(cfg: Config) -> bool:
@@ -198,10 +254,6 @@ def _imports(cfg: Config) -> List[str]:
     imports = (cfg.get('custom_imports') or {}).get('imports') or []
     imports = [imports] if isinstance(imports, str) else imports
     return [name for name in imports if name != 'ean_mm']
-
-
-def _learning_rate(cfg: Config) -> float:
-    return cfg.optim_wrapper.optimizer.lr
 
 
 def _warm_ups(cfg: Config) -> int:
