@@ -98,6 +98,21 @@ def test_a_mask_gains_nothing_over_itself():
     assert everywhere[2] == 'under 1 % likely to be better'
 
 
+def test_a_recommendation_names_blocks_and_says_how_sure_it_is():
+    assert words.recommendation(read_effects(FULL)) == (
+        'Recommended: attention in block 1 of stage 1.\n'
+        'How sure: +1.00 (+0.50 to +1.50) over no attention, over 99 % likely to be '
+        'better.'
+    )
+    none = dict(FULL['recommended'], mask=dict(backbone='00-00'))
+    unsure = dict(FULL, tells_apart=False, recommended=none)
+    assert words.recommendation(read_effects(unsure)) == (
+        'Recommended: attention in no block.\n'
+        'How sure: +0.80 (-0.40 to +2.00) over full attention, 90 % likely to be '
+        'better; 40 trainings do not tell single blocks apart.'
+    )
+
+
 def test_a_model_that_explains_nothing_is_not_said_to_explain_less():
     known = read_effects(entry('??', explained=-0.4))
     assert words.certainty(known) == [
