@@ -256,7 +256,9 @@ def test_nothing_is_overwritten(new, tmp_path):
         (['--data', 'digits', '--network', 'resnet7'], 'invalid choice'),
         (['--data', 'digits', '--checkpoint', 'no.pth'], 'there is no checkpoint no.p'),
         (['--config', 'nowhere.py'], 'there is no config file nowhere.py'),
-        (['--config', 'headless.py'], 'has no model.backbone'),
+        (['--config', 'headless.py'], 'headless.py has no train_dataloader'),
+        (['--config', 'bare.py'], 'bare.py has no model.backbone'),
+        (['--config', 'other.py', '--checkpoint', 'no.pth'], 'no checkpoint no.pth'),
         (['--config', 'search.py'], 'search.py is a search'),
         (['--config', 'other.py'], 'has no evaluator that a search can be written'),
         (['--config', 'other.py', '--network', 'resnet18'], '--network goes without'),
@@ -276,6 +278,10 @@ def test_a_mistake_is_one_line_and_writes_nothing(
         for i in range(5):
             (tmp_path / f'broken/{label}/{i}.png').write_text('no image')
     (tmp_path / 'headless.py').write_text("model = dict(type='Nothing')")
+    (tmp_path / 'bare.py').write_text(
+        f"_base_ = '{root}/configs/ean/resnet20_digits.py'\n"
+        "model = dict(_delete_=True, type='Nothing')\n"
+    )
     (tmp_path / 'search.py').write_text(
         f"_base_ = '{root}/configs/ean/resnet20_se_search_digits.py'"
     )
@@ -288,4 +294,4 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     assert errors.startswith('error: ') and errors.count('\n') == 1
     assert message in errors
     written = {path.name for path in tmp_path.glob('*.py')}
-    assert written == {'headless.py', 'other.py', 'search.py'}
+    assert written == {'headless.py', 'bare.py', 'other.py', 'search.py'}

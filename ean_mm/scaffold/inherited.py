@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
+from ean_mm.checkpoints import read_checkpoint
 from ean_mm.config_types import type_name
 from ean_mm.datasets.labels import classes_of
 from ean_mm.errors import EANError, one_line
@@ -23,6 +24,14 @@ EXCHANGED = dict(ResNet='EANResNet', ResNetV1c='EANResNetV1c', ResNetV1d='EANRes
 """backbones in whose place ours load the same weights; others are wrapped"""
 NOT_OURS = ('dcn', 'plugins', 'multi_grid')
 """options of the toolboxes' ResNets that ours do not have"""
+NEEDED = (
+    'model',
+    'train_dataloader',
+    'val_dataloader',
+    'val_evaluator',
+    'train_cfg',
+    'optim_wrapper',
+)
 METRICS = dict(
     Accuracy=('accuracy/top1', 'percent'),
     IoUMetric=('mIoU', 'percent'),
@@ -58,7 +67,12 @@ def of_config(
             backbone, a training set or a metric that no search can be written for.
     """
     cfg = load_config(path, None, None)
-    backbone = (cfg.get('model') or {}).get('backbone')
+    missing = [part for part in NEEDED if not cfg.get(part)]
+    if missing:
+        raise EANError(
+            f'{path} has no {missing[0]}; name a config that trains and validates'
+        )
+    backbone = cfg.model.get('backbone')
     if not backbone:
         raise EANError(
             f'{path} has no model.backbone to add attention to; '
@@ -67,12 +81,16 @@ def of_config(
     kind = type_name(backbone)
     wraps = kind not in EXCHANGED or any(backbone.get(name) for name in NOT_OURS)
     wraps = wraps and not kind.startswith('EAN')
-    scope = 'mmpretrain' if str(backbone['type']).startswith('mmpretrain.') else None
+    scope = (
+        'mmpretrain' if str(backbone.get('type')).startswith('mmpretrain.') else None
+    )
     hooks = [type_name(hook) for hook in cfg.get('custom_hooks') or []]
     if 'EANSearchHook' in hooks:
         raise EANError(f'{path} is a search; name the config that trains the network')
     stem = Path(path.rpartition('::')[2]).stem
     if folder is None:
+        if checkpoint and '://' not in checkpoint:
+            read_checkpoint(checkpoint)
         images = _TrainingImages.of(cfg, path)
     else:
         if 'num_classes' not in cfg.model.get('head', {}):
@@ -96,8 +114,7 @@ def of_config(
             ),
             init_cfg=checkpoint and folder and init_cfg(checkpoint),
             checkpoint=checkpoint,
-            learning_rate=checkpoint
-            and cfg.optim_wrapper.optimizer.lr / PRETRAINED_FACTOR,
+            learning_rate=checkpoint and _lower_rate(cfg),
             folder=folder,
             topk=folder and folder.topk,
             train_pipeline=_pipeline(cfg, 'train_dataloader'),
@@ -192,10 +209,10 @@ def _budget(cfg: Config, images: _TrainingImages) -> int:
 
 def _reward(cfg: Config, path: str) -> Dict[str, Any]:
     """Return how masks are rewarded."""
-    evaluators = cfg.get('val_evaluator') or []
+    evaluators = cfg.val_evaluator
     metrics = [evaluators] if isinstance(evaluators, dict) else evaluators
     known = [metric for metric in metrics if type_name(metric) in METRICS]
-    if not known or not cfg.get('val_dataloader'):
+    if not known:
         raise EANError(
             f'{path} has no evaluator that a search can be written for '
             f'({", ".join(METRICS)}); docs/how-to/detector.md says how to do it by hand'
@@ -248,6 +265,12 @@ def _is_pretrained(cfg: Config) -> bool:
         or cfg.model.get('pretrained')
         or any(type_name(each) == 'Pretrained' for each in kinds)
     )
+
+
+def _lower_rate(cfg: Config) -> Optional[float]:
+    """Return the learning rate for a trained network; None if the config has none."""
+    rate = (cfg.optim_wrapper.get('optimizer') or {}).get('lr')
+    return rate and rate / PRETRAINED_FACTOR
 
 
 def _imports(cfg: Config) -> List[str]:
