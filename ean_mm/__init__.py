@@ -14,6 +14,7 @@ from ean_mm import registry as _registry  # noqa: F401  (defines the scope ean_m
 from ean_mm.checkpoints import secure_mmengine_loaders
 from ean_mm.compat import warn_of_untested_versions
 from ean_mm.datasets import DigitsDataset, HeldOutSplit
+from ean_mm.deploy.compiled_backbone import CompiledBackbone
 from ean_mm.errors import EANError
 from ean_mm.hooks import (
     EANSearchHook,
@@ -45,6 +46,7 @@ warn_of_untested_versions()
 
 __all__ = [
     'CBAMAttention',
+    'CompiledBackbone',
     'DIAAttention',
     'DigitsDataset',
     'EANError',
