@@ -178,6 +178,25 @@ def test_a_run_writes_a_record_a_measurement_and_a_figure(path, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('runtime', ['openvino', 'onnxruntime', 'compile'])
+def test_all_networks_are_timed_in_a_runtime(run, runtime, tmp_path):
+    if runtime != 'compile':
+        pytest.importorskip(runtime)
+    status, out = run(
+        '--depth', 18, '--image-size', 32, '--rounds', 2, '--repeats', 1, '--attention',
+        'SE', '--batch', 1, 2, '--threads', 1, '--runtime', runtime, '--references',
+        'mmpretrain', '--device', 'cpu', '--out', tmp_path / 'times.json')  # fmt: skip
+    assert status == 0, status
+    records = json.loads((tmp_path / 'times.json').read_text())['records']
+    assert len(records) == 5 * 2
+    assert all(each['runtime'] == runtime for each in records)
+    assert {each['setting'] for each in records} == {
+        f'{runtime}, f32, batch {batch}, 1 thread' for batch in (1, 2)
+    }
+    assert "mmpretrain's, in the same runtime" in out
+
+
+@pytest.mark.slow
 def test_training_steps_are_timed_and_their_memory_measured(path, tmp_path):
     out = tmp_path / 'training.json'
     result = subprocess.run(
@@ -242,6 +261,7 @@ def test_the_figure_has_a_bar_for_every_attention_network(rng):
         (['--masks', 'nowhere.json'], 'there is no mask file'),
         (['--attention', 'XY', '--out', 'x.json'], "'XYAttention' is not registered"),
         (['--device', 'nothing'], '--device nothing cannot be used'),
+        (['--training', '--runtime', 'compile'], 'with --runtime torch alone'),
         (['--figure', 'picture.docx'], 'name a .png, .svg or .pdf file'),
         (['--out', 'empty.json/x.json'], 'x.json cannot be written'),
         (['--from', 'nowhere.json'], 'nowhere.json cannot be read'),

@@ -120,6 +120,23 @@ def test_inductor(kind, deploy):
     assert_same(compiled(images), model(images))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['SE', 'SGE', 'DIA'])
+@torch.no_grad()
+def test_compiled_by_openvino(kind, monkeypatch):
+    pytest.importorskip('openvino')
+    from openvino.frontend.pytorch.torchdynamo import backend
+
+    # what the backend falls back to, without a word
+    monkeypatch.setattr(backend, 'compile_fx', None)
+    model, images = build(kind, True), other_images(kind)
+    torch._dynamo.reset()
+    options = dict(aot_autograd=True, config=dict(INFERENCE_PRECISION_HINT='f32'))
+    compiled = torch.compile(model, backend='openvino', options=options)
+    assert_same(compiled(EXAMPLE), model(EXAMPLE))
+    assert_same(compiled(images), model(images))
+
+
 @both
 @each
 def test_autocast(kind, deploy):

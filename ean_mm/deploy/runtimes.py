@@ -9,6 +9,9 @@ import numpy as np
 
 from ean_mm.errors import EANError, one_line
 
+SUFFIXES = dict(openvino='.xml', onnxruntime='.onnx')
+"""of the files that are written for each runtime"""
+
 PRECISIONS = ('f32', 'bf16', 'int8')
 
 STATIC_SHAPES = 2

@@ -8,7 +8,8 @@ runs each network once on the same images, in an order of its own. Reported is
 as the median over the rounds, times being compared within a round only, and a 95 %
 bootstrap interval. The networks of mmpretrain (and timm) are timed in every round as
 their users run them, not deployed and contiguous; their RTI is over their own plain
-network. Weights are random.
+network. With --runtime all networks run in OpenVINO, ONNX Runtime or torch.compile.
+Weights are random.
 
 With --training a training step (forward, backward, SGD with momentum) is timed instead,
 of all networks in the setting's memory format, and its peak memory is measured: the
@@ -28,7 +29,7 @@ import os
 import platform
 from itertools import product
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import numpy as np
 import torch
@@ -36,9 +37,10 @@ import torch
 from benchmark_networks import list_networks
 from benchmark_plot import draw_benchmark
 from benchmark_report import read, show
-from benchmark_timing import measure
+from benchmark_timing import Form, measure
 from ean_mm import EANResNet
 from ean_mm.deploy import MEMORY_FORMATS
+from ean_mm.deploy.runtimes import RUNTIMES, require_runtime
 from ean_mm.errors import EANError
 from ean_mm.fileio import atomic_write, require_folder
 from ean_mm.launch import explain_errors
@@ -78,6 +80,22 @@ def parse_args() -> argparse.Namespace:
         help='default: both',
     )
     add('--deployed', choices=['yes', 'no', 'both'], default='both')
+    add(
+        '--runtime',
+        nargs='+',
+        choices=['torch', *RUNTIMES, 'compile'],
+        default=['torch'],
+        help='what runs the networks, those of --references too: all but torch run '
+        'ours deployed and contiguous; compile is torch.compile with its own backend; '
+        'default: %(default)s',
+    )
+    add(
+        '--precision',
+        nargs='+',
+        choices=['f32', 'bf16'],
+        default=['f32'],
+        help='in OpenVINO; default: %(default)s',
+    )
     add('--training', action='store_true', help='time training steps')
     add(
         '--references',
@@ -118,6 +136,11 @@ def check(args: argparse.Namespace) -> None:
         args.references = ['mmpretrain', *['timm'] * has_timm]
     elif 'timm' in args.references and not has_timm:
         raise EANError('--references timm: timm is not installed')
+    if args.training and args.runtime != ['torch']:
+        raise EANError('--training is timed with --runtime torch alone')
+    for runtime in set(args.runtime) & set(RUNTIMES):
+        for precision in args.precision if runtime == 'openvino' else ['f32']:
+            require_runtime(runtime, precision)
     try:
         torch.empty(0, device=args.device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -143,16 +166,27 @@ def run(args: argparse.Namespace) -> Dict[str, Any]:
         torch=torch.__version__,
         records=[],
     )
-    repeats = range(1, args.repeats + 1)
-    deployed = dict(yes=[True], no=[False], both=[False, True])[args.deployed]
-    if args.training:
-        deployed = [False]
-    for form in product(repeats, deployed, args.memory_format):
-        for records in measure(networks, *form, args):
+    for repeat, form in product(range(1, args.repeats + 1), forms(args)):
+        for records in measure(networks, repeat, form, args):
             result['records'] += records
             if args.out:
                 write(args.out, json.dumps(result, indent=1).encode())
     return result
+
+
+def forms(args: argparse.Namespace) -> List[Form]:
+    """List what the networks are timed as."""
+    deployed = dict(yes=[True], no=[False], both=[False, True])[args.deployed]
+    if args.training:
+        deployed = [False]
+    found = []
+    for runtime in args.runtime:
+        if runtime == 'torch':
+            found += [Form(*form) for form in product(deployed, args.memory_format)]
+        else:
+            precisions = args.precision if runtime == 'openvino' else ['f32']
+            found += [Form(True, 'contiguous', runtime, each) for each in precisions]
+    return found
 
 
 def write(path: str, content: bytes) -> None:

@@ -20,11 +20,15 @@ class Setting:
     batch: int
     threads: int
     training: bool = False
+    runtime: str = 'torch'
+    precision: str = 'f32'
 
     def __str__(self) -> str:
         form = 'deployed' if self.deployed else 'as trained'
         form = 'training' if self.training else form
         threads = f'{self.threads} thread{"s" * (self.threads > 1)}'
+        if self.runtime != 'torch':
+            return f'{self.runtime}, {self.precision}, batch {self.batch}, {threads}'
         layout = self.memory_format.replace('_', ' ')
         return f'{form}, {layout}, batch {self.batch}, {threads}'
 

@@ -92,7 +92,9 @@ def show(result: Dict[str, Any]) -> None:
         memory = 'peak_mib' in next(iter(group.values()))
         table = _table(setting, ['ms', 'RTI, %', *heads, *['MiB'] * memory])
         if others:
+            runtime = next(iter(group.values())).get('runtime', 'torch')
             form = 'in the same format' if memory else 'as its users run it'
+            form = form if runtime == 'torch' else 'in the same runtime'
             table.caption = f"x: times the time of mmpretrain's, {form}"
         for label, record in group.items():
             low, high = record['quartiles_ms']

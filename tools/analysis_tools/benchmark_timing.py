@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from benchmark_networks import TimedNetwork, count, prepare
 from benchmark_records import Setting, make_records
 from benchmark_report import Record
-from ean_mm.deploy import MEMORY_FORMATS
+from ean_mm import CompiledBackbone
+from ean_mm.deploy import MEMORY_FORMATS, export
+from ean_mm.deploy.runtimes import RUNTIMES, SUFFIXES
 from ean_mm.profiling import time_alternately
 
 WARM_UP = 2  # rounds that do not count: the first ones allocate and choose algorithms
@@ -78,38 +81,86 @@ def time_rounds(
         return 1000 * time_alternately(functions, rounds, rng=rng)
 
 
+class Form(NamedTuple):
+    """What networks are timed as."""
+
+    deployed: bool
+    memory_format: str
+    runtime: str = 'torch'
+    precision: str = 'f32'
+
+
+class Runs:
+    """Networks in the runtime of a form.
+
+    Args:
+        models: The networks.
+        form: The form; in another runtime than PyTorch they are exported to a folder.
+        images: Example images ``(N, C, H, W)``.
+        folder: The folder.
+    """
+
+    def __init__(
+        self, models: Sequence[nn.Module], form: Form, images: Tensor, folder: str
+    ) -> None:
+        self.models = models
+        self.form = form
+        self.files = []
+        if form.runtime in RUNTIMES:
+            suffix = SUFFIXES[form.runtime]
+            self.files = [f'{folder}/{i}{suffix}' for i in range(len(models))]
+        for model, file in zip(models, self.files):
+            export(model, file, images)
+
+    def open(self) -> Sequence[Callable[[Tensor], Any]]:
+        """Return what is to be called, for as many threads as PyTorch has now."""
+        if self.form.runtime == 'compile':
+            torch._dynamo.reset()
+            return [torch.compile(model, dynamic=False) for model in self.models]
+        if self.files:
+            options = (self.form.runtime, self.form.precision)
+            return [CompiledBackbone(file, *options) for file in self.files]
+        return self.models
+
+
 def measure(
     networks: Sequence[TimedNetwork],
     repeat: int,
-    deployed: bool,
-    memory_format: str,
+    form: Form,
     args: argparse.Namespace,
 ) -> Iterator[List[Record]]:
     """Build the networks and yield their records, one setting after the other."""
     torch.manual_seed(args.seed + repeat)
     rng = np.random.default_rng(args.seed + repeat)
-    form = (deployed, memory_format)
-    models = [prepare(n, *form, args.device, args.training) for n in networks]
-    for batch, threads in product(args.batch, args.threads):
-        setting = Setting(*form, batch, threads, args.training)
-        # No bar that moves: drawing it would take time from what is timed.
-        print(f'repeat {repeat} of {args.repeats}: {setting}', file=sys.stderr)
-        torch.set_num_threads(threads)
-        shape = (batch, 3, args.image_size, args.image_size)
-        images = torch.randn(shape).to(args.device)
-        in_format = images.to(memory_format=MEMORY_FORMATS[memory_format])
-        calls: List[Tuple[Callable[[Tensor], Any], Tensor]]
-        if args.training:
-            calls = [(TrainingStep(model), in_format) for model in models]
-        else:
-            inputs = [images if n.is_reference else in_format for n in networks]
-            calls = list(zip(models, inputs))
-        times = time_rounds(calls, WARM_UP + args.rounds, rng, args.training)
-        times = times[:, WARM_UP:]
-        records = make_records(dict(zip(networks, times)), setting, repeat, rng)
-        for network, record in zip(networks, records):
-            record.update(count(network, record['deployed'], args.image_size))
+    in_torch = (form.deployed, form.memory_format)
+    models = [prepare(n, *in_torch, args.device, args.training) for n in networks]
+    size = (3, args.image_size, args.image_size)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Runs(models, form, torch.randn(2, *size), folder)
+        for batch, threads in product(args.batch, args.threads):
+            setting = Setting(*in_torch, batch, threads, args.training, *form[2:])
+            # No bar that moves: drawing it would take time from what is timed.
+            print(f'repeat {repeat} of {args.repeats}: {setting}', file=sys.stderr)
+            torch.set_num_threads(threads)
+            images = torch.randn(batch, *size).to(args.device)
+            in_format = images.to(memory_format=MEMORY_FORMATS[form.memory_format])
+            calls: List[Tuple[Callable[[Tensor], Any], Tensor]]
             if args.training:
-                of_network = (network, memory_format, shape, args.device)
-                record['peak_mib'] = in_fresh_process(threads, *of_network)
-        yield records
+                calls = [(TrainingStep(model), in_format) for model in models]
+            else:
+                inputs = [images if n.is_reference else in_format for n in networks]
+                calls = list(zip(runs.open(), inputs))
+            times = time_rounds(calls, WARM_UP + args.rounds, rng, args.training)
+            times = times[:, WARM_UP:]
+            records = make_records(dict(zip(networks, times)), setting, repeat, rng)
+            for network, record in zip(networks, records):
+                record.update(count(network, record['deployed'], args.image_size))
+                if args.training:
+                    of_network = (
+                        network,
+                        form.memory_format,
+                        images.shape,
+                        args.device,
+                    )
+                    record['peak_mib'] = in_fresh_process(threads, *of_network)
+            yield records
