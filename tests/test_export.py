@@ -132,7 +132,7 @@ def test_compiled_by_openvino(kind, monkeypatch):
     model, images = build(kind, True), other_images(kind)
     torch._dynamo.reset()
     options = dict(aot_autograd=True, config=dict(INFERENCE_PRECISION_HINT='f32'))
-    compiled = torch.compile(model, backend='openvino', options=options)
+    compiled = torch.compile(model, backend='openvino', dynamic=False, options=options)
     assert_same(compiled(EXAMPLE), model(EXAMPLE))
     assert_same(compiled(images), model(images))
 
