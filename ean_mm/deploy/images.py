@@ -17,7 +17,7 @@ Batch = Dict[str, Any]
 """what a data loader gives to the model"""
 
 
-def test_batches(cfg: Config, number: int) -> List[Batch]:
+def draw_test_images(cfg: Config, number: int) -> List[Batch]:
     """Draw images of the test set, each a batch of its own.
 
     Args:
@@ -30,7 +30,7 @@ def test_batches(cfg: Config, number: int) -> List[Batch]:
     return _draw(cfg, 'test_dataloader', None, number)
 
 
-def calibration_batches(cfg: Config, number: int) -> List[Batch]:
+def draw_calibration_images(cfg: Config, number: int) -> List[Batch]:
     """Draw images to quantise on, which the test has not: each a batch of its own.
 
     They are the reward images of a search, which are held out of its training set, and

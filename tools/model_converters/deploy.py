@@ -25,7 +25,7 @@ from ean_mm.checkpoints import load_trained, read_checkpoint
 from ean_mm.config_types import toolbox_of
 from ean_mm.deploy import MEMORY_FORMATS, require_same_outputs
 from ean_mm.deploy.comparison import agreement
-from ean_mm.deploy.images import calibration_batches, preprocessed, test_batches
+from ean_mm.deploy.images import draw_calibration_images, draw_test_images, preprocessed
 from ean_mm.deploy.runtime_deployment import TOLERANCES, RuntimeDeployment
 from ean_mm.deploy.runtimes import PRECISIONS, require_runtime
 from ean_mm.fileio import atomic_save, atomic_write, require_folder
@@ -175,12 +175,9 @@ def compile_backbones(
         model: The model as trained.
         args: The command line.
         folder: Where to put the files of the backbones.
-
-    Raises:
-        ValueError: A backbone cannot be compiled, or computes something else.
     """
     try:
-        batches = test_batches(config, args.images)
+        batches = draw_test_images(config, args.images)
     except EANError as error:
         print(f'no test images, so outputs are compared on random ones: {error}')
         batches = []
@@ -190,7 +187,7 @@ def compile_backbones(
         size = images[0].shape[2:]
     calibration = []
     if args.precision == 'int8':
-        calibration = calibration_batches(config, args.calibration_images)
+        calibration = draw_calibration_images(config, args.calibration_images)
     deployment = RuntimeDeployment(
         RUNTIMES[args.to], args.precision, calibration, partial(preprocessed, model)
     )
