@@ -46,13 +46,14 @@ def export(network: nn.Module, file: Union[str, Path], images: Tensor) -> None:
     import_extra('onnxscript', 'the export')
     if len(images) == 1:  # which PyTorch takes for a batch that is always one
         images = images.expand(2, -1, -1, -1)
+    network.eval()  # mmpretrain's returns None
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder, 'network.onnx')
         try:
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter('ignore')  # of PyTorch, about its own code
                 torch.onnx.export(
-                    network.eval(),
+                    network,
                     (images,),
                     exported,
                     dynamo=True,
@@ -62,10 +63,9 @@ def export(network: nn.Module, file: Union[str, Path], images: Tensor) -> None:
                     external_data=False,
                     verbose=False,
                 )
-        except Exception as error:  # it raises almost anything
-            raise EANError(
-                f'the network cannot be exported: {one_line(error)}'
-            ) from error
+        except Exception as error:  # it raises almost anything, from what it is about
+            reason = one_line(error.__cause__ or error)
+            raise EANError(f'the network cannot be exported: {reason}') from error
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         if suffix == '.onnx':
             shutil.copyfile(exported, file)
