@@ -26,8 +26,8 @@ def export(network: nn.Module, file: Union[str, Path], images: Tensor) -> None:
     """Export a network to a file, in float32 and for any batch and image size.
 
     The one form for all runtimes is ONNX; OpenVINO reads that and writes its own.
-    Layers that PyTorch exports for one size alone, as the adaptive pooling of
-    ``SPAAttention``, fix the image size to that of the example.
+    Modules with ``exports_one_size``, as ``SPAAttention``, fix the image size to that
+    of the example: PyTorch exports their pooling for it alone.
 
     Args:
         network: A backbone, best after ``switch_to_deploy``, a classifier, or any other
@@ -46,6 +46,8 @@ def export(network: nn.Module, file: Union[str, Path], images: Tensor) -> None:
     import_extra('onnxscript', 'the export')
     if len(images) == 1:  # which PyTorch takes for a batch that is always one
         images = images.expand(2, -1, -1, -1)
+    one_size = any(getattr(m, 'exports_one_size', False) for m in network.modules())
+    sizes = {} if one_size else {2: Dim.AUTO, 3: Dim.AUTO}
     network.eval()  # mmpretrain's returns None
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder, 'network.onnx')
@@ -58,7 +60,7 @@ def export(network: nn.Module, file: Union[str, Path], images: Tensor) -> None:
                     exported,
                     dynamo=True,
                     opset_version=OPSET,
-                    dynamic_shapes=({0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO},),
+                    dynamic_shapes=({0: Dim.AUTO, **sizes},),
                     input_names=[INPUT],
                     external_data=False,
                     verbose=False,

@@ -29,6 +29,9 @@ class SPAAttention(GateAttention):
 
     sizes = (1, 2, 4)
 
+    exports_one_size = True
+    """its adaptive pooling is exported for the image size of the example alone"""
+
     def __init__(self, channels: int, ratio: int = 16, init: str = 'default') -> None:
         super().__init__(channels, init)
         hidden = bottleneck_width(channels, ratio)
