@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
+from digit_images import write_digits
 from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
-from sklearn.datasets import load_digits
+from mmpretrain import ImageClassificationInferencer
 from tiny_detector import write_detector
 
 from ean_mm import Mask
@@ -26,18 +25,6 @@ TINY = (
     'val_dataloader.num_workers=0',
     'log_level=WARNING',
 )
-
-
-def write_digits(folder, number, classes=10, size=32, higher=8):
-    """Write digits as images, some of each class, and every second one higher."""
-    digits = load_digits()
-    for label in range(classes):
-        (folder / f'digit {label}').mkdir(parents=True)
-        for i in np.flatnonzero(digits.target == label)[:number]:
-            image = np.round(digits.images[i] * (255 / 16)).astype(np.uint8)
-            image = cv2.resize(image, (size, size + higher * (i % 2)))
-            cv2.imwrite(str(folder / f'digit {label}/{i}.png'), image)
-    return folder
 
 
 @pytest.fixture
@@ -74,8 +61,13 @@ def test_both_configs_run_as_they_are_but_shorter(new, tool, tmp_path):
     assert main(effects[3:]) == 0  # of python -m ean_mm
     assert tool('train.py', config, '--cfg-options', *TINY)[0] == 0
     found = Mask.from_file(Path(effects[-1], 'mask_backbone.json'))
-    meta = torch.load('work_dirs/resnet20_digits_se/epoch_1.pth', weights_only=True)
+    checkpoint = 'work_dirs/resnet20_digits_se/epoch_1.pth'
+    meta = torch.load(checkpoint, weights_only=True)
     assert meta['meta']['ean_mm']['masks'] == dict(backbone=str(found))
+    dumped = str(Path(checkpoint).with_name(config))
+    classify = ImageClassificationInferencer(dumped, pretrained=checkpoint)
+    image = next(Path('digits').glob('*/*.png'))
+    assert 0 <= classify(str(image))[0]['pred_label'] < 10
 
 
 def test_a_supernet_is_searched_where_that_is_asked_for(new, tool, tmp_path):

@@ -39,6 +39,8 @@ class HeldOutSplit(DatasetStandIn):
         num_images: Number of images to hold out regardless of class, for detection
             and segmentation. Give one of the two numbers.
         seed: Seed of the split.
+        pipeline: Pipeline of the images, in the place of the data set's. mmpretrain's
+            inferencers look for that of the test images here.
 
     Raises:
         ValueError: Not exactly one number given, or more images asked for than there
@@ -57,9 +59,12 @@ class HeldOutSplit(DatasetStandIn):
         num_per_class: Optional[int] = None,
         num_images: Optional[int] = None,
         seed: int = 0,
+        pipeline: Optional[Sequence[Any]] = None,
     ) -> None:
         if (num_per_class is None) == (num_images is None):
             raise EANError('HeldOutSplit takes either num_per_class or num_images')
+        if pipeline is not None:
+            dataset = dict(dataset, pipeline=pipeline)
         try:
             super().__init__(DATASETS.build(dataset))
             if hasattr(self.dataset, 'full_init'):

@@ -95,7 +95,6 @@ def of_image_folder(
             per_class=True,
             images='_base_.train_dataloader.dataset',
             depth=0,
-            in_split=not folder.test,
             pipeline='_base_.test_pipeline',
             reward=dict(metric='accuracy/top1', unit='percent'),
             boxes_from_images=False,

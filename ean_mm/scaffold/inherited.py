@@ -130,7 +130,6 @@ def of_config(
                 ['_base_.train_dataloader.dataset', *['dataset'] * images.depth]
             ),
             depth=images.depth,
-            in_split=folder is not None and not folder.test,
             own_hooks=bool(hooks),
             has_mask_hook='MaskHook' in hooks,
             warm_ups=_warm_ups(cfg),
