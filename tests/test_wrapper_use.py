@@ -53,10 +53,11 @@ def test_deployed_backbones_agree(name, memory_format):
     assert all(map(torch.equal, built(IMAGES), network(IMAGES)))
 
 
-@pytest.mark.parametrize('name', ['mmpretrain.ResNeXt', 'mmdet.Res2Net'])
+@pytest.mark.parametrize('name', ['mmpretrain.ResNeXt', 'mmdet.CSPNeXt'])
 @torch.no_grad()
 def test_compilers_and_exporters_take_it(name):
-    model = wrap(name, DIA, mask='101-1101')
+    model = wrap(name, DIA)
+    model.set_mask([[1, 0, 1, 1, 1, 1][:n] for n in model.stage_blocks])
     free = ({axis: torch.export.Dim.AUTO for axis in (0, 2, 3)},)
     program = torch.export.export(model, (IMAGES,), dynamic_shapes=free)
     traced = torch.jit.trace(model, IMAGES)
@@ -65,6 +66,20 @@ def test_compilers_and_exporters_take_it(name):
         assert_close(form(images), model(images), 1e-5)
     compiled = torch.compile(model, backend='eager', fullgraph=True)
     assert_close(compiled(IMAGES), model(IMAGES), 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'name',
+    ['mmdet.Res2Net', 'mmdet.CSPDarknet', 'mmdet.HRNet', 'mmpretrain.MobileNetV2',
+     'mmseg.MobileNetV3', 'mmdet.EfficientNet', 'mmpretrain.ConvNeXt'],
+)  # fmt: skip
+@torch.no_grad()
+def test_deployed_networks_can_be_exported(name):
+    model = wrap(name, DIA, deploy=True)
+    program = torch.export.export(model, (IMAGES,)).module()
+    images = torch.randn(2, 3, 64, 64)
+    assert_close(program(images), model(images), 1e-4)
 
 
 # the search

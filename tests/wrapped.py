@@ -17,7 +17,22 @@ REGNET = dict(
     arch=dict(w0=16, wa=16.0, wm=2.0, group_w=8, depth=6, bot_mul=1.0),
     stem_channels=8, base_channels=8, strides=(1, 2, 1, 1),
     out_indices=(0, 1, 2, 3))  # fmt: skip
-BACKBONES = {
+HRNET = dict(
+    extra={
+        f'stage{i + 1}': dict(
+            num_modules=modules,
+            num_branches=i + 1,
+            block='BASIC' if i else 'BOTTLENECK',
+            num_blocks=(2,) * (i + 1),
+            num_channels=(8, 16, 32, 64)[: i + 1],
+        )
+        for i, modules in enumerate((1, 1, 2, 1))
+    }
+)
+CONVNEXT = dict(
+    arch=dict(depths=[1, 2, 1, 1], channels=[8, 16, 32, 64]), out_indices=(0, 1, 2, 3),
+    gap_before_final_norm=False, layer_scale_init_value=0.1)  # fmt: skip
+RESNETS = {
     'mmpretrain.ResNet': dict(depth=18, **SMALL),
     'mmpretrain.ResNeXt': dict(depth=50, groups=4, **TWO_STAGES),
     'mmpretrain.Res2Net': dict(depth=50, **TWO_STAGES),
@@ -36,6 +51,20 @@ BACKBONES = {
     'mmseg.ResNetV1c': dict(depth=50, **TWO_STAGES),
     'mmseg.ResNeSt': dict(depth=50, **TWO_STAGES),
 }
+FAMILIES = {
+    'mmdet.CSPNeXt': dict(deepen_factor=0.33, widen_factor=0.125),
+    'mmdet.CSPDarknet': dict(deepen_factor=0.33, widen_factor=0.125),
+    'mmdet.HRNet': HRNET,
+    'mmpretrain.HRNet': HRNET,
+    'mmpretrain.MobileNetV2': dict(widen_factor=0.25),
+    'mmseg.MobileNetV2': dict(widen_factor=0.25, dilations=(1, 1, 1, 2, 2, 4, 4)),
+    'mmpretrain.MobileNetV3': dict(arch='small'),
+    'mmseg.MobileNetV3': dict(arch='small'),
+    'mmdet.EfficientNet': dict(arch='b0', out_indices=(2, 3, 4)),
+    'mmpretrain.EfficientNet': dict(arch='es', out_indices=(6,)),
+    'mmpretrain.ConvNeXt': CONVNEXT,
+}
+BACKBONES = {**RESNETS, **FAMILIES}
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from mmcv.cnn.bricks import Conv2dAdaptivePadding, ConvModule
 from mmcv.cnn.utils.fuse_conv_bn import fuse_conv_bn
 from torch import nn
 
@@ -45,7 +46,7 @@ def fold(backbone: Any, memory_format: str) -> None:
     fuse_conv_bn(backbone)
     if backbone.attention is not None:
         unused = nn.Identity()
-        for stage, modules in zip(backbone.stages, plugged):
+        for stage, modules in zip(backbone.masked_blocks, plugged):
             moved = (
                 unused if module is None else take_gate_early(block, module)
                 for block, module in zip(stage, modules)
@@ -60,13 +61,19 @@ def require_foldable(backbone: nn.Module) -> None:
     for name, layer in backbone.named_modules():
         if name.startswith('attentions'):
             continue
-        own_conv = isinstance(layer, nn.Conv2d) and type(layer).forward is not (
-            nn.Conv2d.forward
+        own_conv = isinstance(layer, nn.Conv2d) and type(layer).forward not in (
+            nn.Conv2d.forward,
+            Conv2dAdaptivePadding.forward,
         )
         if own_conv or hasattr(layer, 'deform_groups'):
             raise EANError(
                 f'{name} is a {type(layer).__name__}, into which no norm layer can be '
                 'folded; a network with it cannot be deployed'
+            )
+        if isinstance(layer, ConvModule) and layer.order[0] != 'conv':
+            raise EANError(
+                f'{name} normalises before its convolution, so that its norm layer '
+                'cannot be folded; a network with it cannot be deployed'
             )
         if isinstance(layer, nn.BatchNorm2d) and (
             layer.weight is None or layer.running_var is None

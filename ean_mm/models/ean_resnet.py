@@ -79,6 +79,8 @@ class EANResNet(MaskedBackbone, ResNet):
     variant: Dict[str, Any] = {}
     """the options that make a network of this class what its name says"""
 
+    stages = MaskedBackbone.masked_blocks
+
     def __init__(
         self,
         depth: int,

@@ -1,6 +1,8 @@
 """Shared attention and a mask for a backbone of another package."""
 
-from typing import Any, Dict, Optional, Union
+import types
+from functools import cache
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
@@ -8,31 +10,42 @@ from torch import nn
 
 from ean_mm.errors import EANError
 from ean_mm.models.masked_backbone import MaskedBackbone
-from ean_mm.models.wrapped_blocks import extended, give_place
+from ean_mm.models.residual_blocks import (
+    Names,
+    find_ends,
+    group_ends,
+    remove_attention,
+)
 
 
 @MODELS.register_module()
 class EANWrapper(MaskedBackbone, BaseModule):
     """Plugs shared attention into any backbone of residual blocks, as ``EANResNet``.
 
-    Attention acts after the last norm layer of each block whose bit is 1. For ResNet,
-    ResNeXt, Res2Net, RegNet, ResNeSt and SEResNet of mmpretrain, mmdet and mmseg, and
-    backbones of their kind: stages in ``res_layers``, blocks that take their last norm
-    layer from the property ``norm2`` or ``norm3``.
+    Attention acts at the end of each block's residual branch, before the shortcut is
+    added, where the block's bit is 1. A table has the blocks of ResNet and its
+    relatives, HRNet, CSPNeXt, CSPDarknet, Darknet, MobileNet, EfficientNet and
+    ConvNeXt; ``residual_ends`` adds others. Blocks of one stage and one width share a
+    module; the backbone is run once to see which ones these are.
 
     The wrapper is the backbone, its class extended: it is an instance of the
     backbone's class, has its arguments as attributes, and its checkpoints load with
     nothing but the attention's keys (``attentions.*``) missing. Around mmpretrain's
-    ``ResNet`` it computes what ``EANResNet`` computes, and their checkpoints are
+    ``ResNet`` it computes what ``EANResNet`` computes, with checkpoints that are
     interchangeable.
 
     Activation checkpointing (``with_cp`` of the backbone) works with every attention.
-    Deployed, mmpretrain's blocks take their gates early as those of ``EANResNet`` do;
-    blocks that run in code of their own have their norm layers folded and no more.
 
     Args:
         backbone: Config of the backbone, as ``dict(type='mmdet.ResNeXt', depth=50)``;
             its ``type`` without a scope is looked for in the default scope.
+        residual_ends: The layer that ends the residual branch, by the class of block,
+            as ``dict(MyBlock='conv3')``; ``()`` leaves the blocks of a class out.
+        shortcut_only: Leave out the blocks without a shortcut. By default attention
+            acts in them on all that there is.
+        replace_attention: Take out the backbone's own squeeze-and-excitation
+            (``SELayer``, ``ChannelAttention``), whose weights in its checkpoints are
+            then not used. By default ours acts beside it.
         attention: See :class:`~ean_mm.EANResNet`.
         mask: See :class:`~ean_mm.EANResNet`.
         share: See :class:`~ean_mm.EANResNet`.
@@ -58,6 +71,9 @@ class EANWrapper(MaskedBackbone, BaseModule):
         self,
         backbone: Dict[str, Any],
         *,
+        residual_ends: Optional[Dict[str, Names]] = None,
+        shortcut_only: bool = False,
+        replace_attention: bool = False,
         attention: Optional[Dict[str, Any]] = None,
         mask: Any = 'all',
         share: str = 'stage',
@@ -73,15 +89,40 @@ class EANWrapper(MaskedBackbone, BaseModule):
                 'goes into backbone=dict(...)'
             )
         inner: Any = _build(backbone, pretrained, init_cfg)
-        for stage in (getattr(inner, name) for name in inner.res_layers):
-            try:
-                give_place(stage)
-            except EANError as error:
-                raise EANError(f'{_unfit(inner)}: {error}') from error
-        self.__class__ = extended(type(self), type(inner))  # type: ignore[arg-type]
+        try:
+            ends = find_ends(inner, residual_ends or {}, shortcut_only)
+            groups = group_ends(inner, ends, backbone.get('in_channels', 3))
+        except EANError as error:
+            raise EANError(
+                f'{type(inner).__name__} is no backbone for EANWrapper: {error}'
+            ) from error
+        if replace_attention:
+            remove_attention(inner)
+        self.__class__ = _extended(type(self), type(inner))  # type: ignore[arg-type]
         self.__dict__ = vars(inner)
-        self.stage_blocks = tuple(map(len, self.stages))
+        self._ends = groups
+        self.stage_blocks = tuple(map(len, groups))
         self._finish_init(attention, mask, share, freeze_attention, deploy)
+
+    @property
+    def masked_blocks(self) -> List[Sequence[Any]]:
+        return [[end.block for end in ends] for ends in self._ends]
+
+    @property
+    def _widths(self) -> List[int]:
+        return [ends[0].channels for ends in self._ends]
+
+    def _hand_out(self) -> None:
+        """Let the ends of the residual branches know their attention."""
+        for ends, places in zip(self._ends, self._places):
+            before = None
+            for end, place in zip(ends, places):
+                end.place, end.before, end.handed_on = place, None, False
+                if place is not None and self.share == 'stage':
+                    end.before, before = before, end
+                    if end.before is not None:
+                        end.before.handed_on = True
+                end.hang()  # norm folding may have replaced the layer
 
 
 def _build(cfg: Dict[str, Any], pretrained: Optional[str], init_cfg: Any) -> nn.Module:
@@ -115,10 +156,23 @@ def _build(cfg: Dict[str, Any], pretrained: Optional[str], init_cfg: Any) -> nn.
             f'{type(inner).__name__} takes attention and mask itself; name it without '
             'EANWrapper'
         )
-    if not getattr(inner, 'res_layers', None):
-        raise EANError(f'{_unfit(inner)}: it has no stages in res_layers')
     return inner
 
 
-def _unfit(inner: nn.Module) -> str:
-    return f'{type(inner).__name__} is no backbone for EANWrapper'
+@cache
+def _extended(mixin: Any, kind: Any) -> Any:
+    """Make a class of a mixin and a class, with the name of the latter."""
+
+    def reduce(self: Any, protocol: int) -> Tuple:
+        return _restore, (mixin, kind), vars(self)
+
+    members = dict(__module__=kind.__module__, __reduce_ex__=reduce)
+    return types.new_class(
+        kind.__name__, (mixin, kind), exec_body=lambda body: body.update(members)
+    )
+
+
+def _restore(mixin: Any, kind: Any) -> Any:
+    """Make an object to copy or unpickle into; no module has its class by name."""
+    cls = _extended(mixin, kind)
+    return cls.__new__(cls)

@@ -1,6 +1,6 @@
 """What the backbones with a mask have in common: built anew, or around another one."""
 
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,8 @@ from ean_mm.models.masked import MaskedModule, Place
 class MaskedBackbone(MaskedModule):
     """Mixin for a backbone of residual blocks that attention can be plugged into.
 
-    The backbone has ``res_layers`` (the names of its stages), ``stage_blocks``,
-    ``depth`` and ``frozen_stages``, as the ResNets of the toolboxes do; its blocks take
-    their attention as an argument.
+    The backbone has ``masked_blocks`` and ``stage_blocks``, and hands the blocks their
+    attention.
     """
 
     deployed = False
@@ -41,7 +40,7 @@ class MaskedBackbone(MaskedModule):
         self.attentions = nn.ModuleList()
         if attention is not None:
             self.attentions.extend(
-                self._build_attention(stage) for stage in self.stages
+                map(self._build_attention, self._widths, self.masked_blocks)
             )
         self.set_mask(mask)
         self.freeze_attention = freeze_attention
@@ -49,23 +48,37 @@ class MaskedBackbone(MaskedModule):
         if deploy:
             self.switch_to_deploy('channels_last' if deploy is True else deploy)
 
-    def _build_attention(self, stage: nn.Sequential) -> nn.Module:
+    def _build_attention(self, channels: int, stage: Sequence[nn.Module]) -> nn.Module:
         """One module for the stage, or a list with one for each of its blocks."""
-        last = stage[-1]
-        channels = getattr(last, f'conv{last.depth}').out_channels
         if self.share == 'stage':
             return build_attention(self.attention, channels)
         return nn.ModuleList(build_attention(self.attention, channels) for _ in stage)
 
     @property
-    def stages(self) -> List[Any]:
-        """The network's stages."""
+    def masked_blocks(self) -> List[Sequence[Any]]:
+        """The residual blocks of each stage."""
         return [getattr(self, name) for name in self.res_layers]
 
     @property
+    def _widths(self) -> List[int]:
+        """The number of channels that the residual branches of each stage end with."""
+        last = [stage[-1] for stage in self.masked_blocks]
+        return [getattr(block, f'conv{block.depth}').out_channels for block in last]
+
+    @property
+    def block_names(self) -> List[List[str]]:
+        """The names of the blocks in the backbone, as ``'layer1.0'``."""
+        names = {module: name for name, module in self.named_modules()}
+        return [[names[block] for block in stage] for stage in self.masked_blocks]
+
+    @property
     def network(self) -> str:
-        """Name of the network in mask files, as ``'EANResNet-50'``."""
-        return f'{type(self).__name__}-{self.depth}'
+        """Name of the network in mask files, as ``'EANResNet-50'``.
+
+        A network without a depth has its number of blocks there.
+        """
+        depth = getattr(self, 'depth', sum(self.stage_blocks))
+        return f'{type(self).__name__}-{depth}'
 
     def set_mask(self, mask: Any) -> None:
         if self.deployed:
@@ -84,7 +97,8 @@ class MaskedBackbone(MaskedModule):
 
     def _hand_out(self) -> None:
         """Let the stages run with their attention, whoever calls them."""
-        for stage, places in zip(self.stages, self._places):
+        stages: List[Any] = self.masked_blocks
+        for stage, places in zip(stages, self._places):
             stage.places, stage.shared = places, self.share == 'stage'
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -146,18 +160,21 @@ class MaskedBackbone(MaskedModule):
             own = f'{prefix}attentions.'
             if param_name.startswith(own):
                 stage, block = param_name[len(own) :].split('.')[:2]
-                if self.share == 'stage':
-                    block = str(self.stage_blocks[int(stage)] - 1)
-                param_name = f'{prefix}{self.res_layers[int(stage)]}.{block}.conv1'
+                names = self.block_names[int(stage)]
+                name = names[-1 if self.share == 'stage' else int(block)]
+                param_name = f'{prefix}{name}.conv1'
             return of_backbone(param_name, prefix)
 
         return get_layer_depth
 
     def _freeze_stages(self) -> None:
-        super()._freeze_stages()
+        freeze: Any = getattr(super(), '_freeze_stages', lambda: None)
+        freeze()
         if self.freeze_attention:
-            for attention in self.attentions[: max(self.frozen_stages, 0)]:
-                attention.eval().requires_grad_(False)
+            for attention, stage in zip(self.attentions, self.masked_blocks):
+                parameters = (p for block in stage for p in block.parameters())
+                if not any(p.requires_grad for p in parameters):
+                    attention.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'MaskedBackbone':
         if mode and self.deployed:
@@ -173,7 +190,13 @@ class MaskedBackbone(MaskedModule):
     def _load_from_state_dict(
         self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        if self.deployed and f'{prefix}layer1.0.bn1.running_mean' in state_dict:
+        own = {f'{prefix}{name}' for name, _ in self.named_buffers()}
+        norms = {
+            key
+            for key in state_dict
+            if key.startswith(prefix) and key.endswith('.running_mean')
+        }
+        if self.deployed and not norms <= own:
             raise EANError(
                 f'the weights for {self.network} are not deployed and the network is; '
                 'convert them with tools/model_converters/deploy.py, or build it '

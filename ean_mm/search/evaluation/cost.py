@@ -3,7 +3,7 @@
 import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import torch
 from torch import nn
@@ -66,7 +66,7 @@ def measure_cost(
         calls = [
             call
             for module in space.modules.values()
-            for call in _record(model, module, set(_attention_modules(module)), data)
+            for call in _record(model, module, _attention_modules(module), data)
         ]
         space.apply([0] * space.num_bits)
         count = _flops if kind == 'flops' else _parameters
@@ -103,36 +103,41 @@ def _latency(model: nn.Module, searched: SearchSpace, data: Dict[str, Any]) -> C
         space.apply([bit] * space.num_bits)
         for module in space.modules.values():
             if hasattr(module, 'switch_to_deploy'):
+                module.share = 'block'  # a block that runs alone has no state before it
                 module.switch_to_deploy()
         return network, space
 
-    plain, _ = deployed(0)
-    network, space = deployed(1)
+    (plain, without), (network, space) = deployed(0), deployed(1)
     functions: List[Callable[[], Any]] = [
         partial(plain._run_forward, data, mode='tensor')
     ]
-    for module in space.modules.values():
-        in_blocks = hasattr(module, 'switch_to_deploy')
-        if in_blocks:
-            modules = [block for stage in module.stages for block in stage]
+    for name, module in space.modules.items():
+        if hasattr(module, 'switch_to_deploy'):
+            calls = _record(network, module, _blocks(module), data)
+            bare = without.modules[name]
+            others = _record(plain, bare, _blocks(bare), data)
         else:
-            modules = list(set(_attention_modules(module)))
-        for timed, args in _record(network, module, modules, data):
-            functions.append(partial(timed, *args))
-            functions.append(partial(timed, args[0]) if in_blocks else lambda: None)
+            calls = _record(network, module, _attention_modules(module), data)
+            others = [(lambda: None, ())] * len(calls)
+        for pair in zip(calls, others):
+            functions += [partial(timed, *args) for timed, args in pair]
     whole, *seconds = median_seconds(functions)
     pairs = zip(seconds[::2], seconds[1::2])
     return whole, {(bit,): max(a - b, 0.0) for bit, (a, b) in enumerate(pairs)}
 
 
 def _record(
-    model: Any, owner: Any, modules: Iterable[nn.Module], data: Any
+    model: Any, owner: Any, modules: Sequence[nn.Module], data: Any
 ) -> List[Call]:
-    """Run the model; return the calls of modules of a masked one, one for each bit."""
+    """Run the model; return the calls of modules of a masked one, one for each bit.
+
+    Those of different stages may run by turns, as in HRNet.
+    """
     calls: List[Call] = []
+    numbers = {module: number for number, module in enumerate(modules)}
     handles = [
         module.register_forward_pre_hook(lambda *call: calls.append(call))
-        for module in modules
+        for module in numbers
     ]
     try:
         model._run_forward(data, mode='tensor')
@@ -145,7 +150,11 @@ def _record(
             f'{sum(owner.stage_blocks)} bits, so that the cost of their attention '
             'cannot be told; use a reward without cost'
         )
-    return calls
+    return sorted(calls, key=lambda call: numbers[call[0]])
+
+
+def _blocks(module: Any) -> List[nn.Module]:
+    return [block for stage in module.masked_blocks for block in stage]
 
 
 def _attention_modules(module: Any) -> List[nn.Module]:

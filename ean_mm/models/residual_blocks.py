@@ -1,0 +1,154 @@
+"""Which blocks of a backbone take attention, and which of them share a module."""
+
+from functools import partial
+from operator import attrgetter
+from typing import Any, Dict, List, Mapping, Sequence, Union
+
+import torch
+from torch import Tensor, nn
+
+from ean_mm.errors import EANError, one_line
+from ean_mm.models.residual_end import ResidualEnd
+
+Names = Union[str, Sequence[str]]
+
+RESIDUAL_ENDS: Dict[str, Names] = dict(
+    BasicBlock=('norm2', 'conv2'),  # ResNet, HRNet and relatives; DDRNet, PIDNet
+    Bottleneck=('norm3', 'conv3'),  # the same
+    CSPNeXtBlock='conv2',  # CSPNeXt of RTMDet
+    DarknetBottleneck='conv2',  # CSPDarknet of YOLOX and YOLO
+    ResBlock='conv2',  # Darknet of YOLOv3
+    InvertedResidual=('linear_conv', 'conv'),  # MobileNetV3, EfficientNet; V2
+    InvertedResidualV3='linear_conv',  # MobileNetV3 of mmseg
+    EdgeResidual='conv2',  # EfficientNet
+    ConvNeXtBlock='pointwise_conv2',  # before its scale and drop path
+)
+"""The layer that ends the residual branch in each class of block and its subclasses; of
+several names the first one that a block has. A layer is a name or a path (``'mlp.1'``).
+"""
+
+SHORTCUTS = ('add_identity', 'use_res_connect', 'with_res_shortcut', 'with_residual')
+"""attributes by which the toolboxes' blocks say whether they have a shortcut"""
+
+OWN_ATTENTION = ('SELayer', 'ChannelAttention')
+"""classes of the squeeze-and-excitation that some of the toolboxes' backbones have"""
+
+SIZE = 64
+"""height and width in pixels of the image that shows which blocks belong together"""
+
+
+def find_ends(
+    backbone: nn.Module, residual_ends: Mapping[str, Names], shortcut_only: bool
+) -> List[ResidualEnd]:
+    """Find where the residual branches of a backbone end.
+
+    Args:
+        backbone: Whose blocks.
+        residual_ends: More lines for :data:`RESIDUAL_ENDS`, or other ones.
+        shortcut_only: Whether to leave out blocks without a shortcut.
+
+    Raises:
+        ValueError: A block has no such layer, or there is no block.
+    """
+    table = {**RESIDUAL_ENDS, **residual_ends}
+    ends = []
+    for name, block in backbone.named_modules():
+        kinds = [kind.__name__ for kind in type(block).__mro__]
+        layers = next((table[kind] for kind in kinds if kind in table), ())
+        if not name or not layers:
+            continue
+        if shortcut_only and not all(getattr(block, flag, True) for flag in SHORTCUTS):
+            continue
+        layers = [layers] if isinstance(layers, str) else layers
+        there = [layer for layer in layers if _has(block, layer)]
+        if not there:
+            raise EANError(
+                f'{kinds[0]} has no layer {" or ".join(layers)}; say which one ends '
+                f"its residual branch: residual_ends=dict({kinds[0]}='LAYER')"
+            )
+        ends.append(ResidualEnd(block, there[0]))
+    if not ends:
+        raise EANError(
+            'it has no residual blocks of a known class; if it has others, say which '
+            "layer ends their residual branch: residual_ends=dict(MyBlock='conv2')"
+        )
+    return ends
+
+
+def _has(block: nn.Module, name: str) -> bool:
+    try:
+        return isinstance(attrgetter(name)(block), nn.Module)
+    except AttributeError:
+        return False
+
+
+@torch.no_grad()
+def group_ends(
+    backbone: nn.Module, ends: Sequence[ResidualEnd], in_channels: int
+) -> List[List[ResidualEnd]]:
+    """Group the ends of a backbone whose blocks share a module: a stage and a width.
+
+    The backbone is run once. Blocks belong together whose residual branches end with
+    the same number of channels, height and width. Where such a shape comes back after
+    others, as in HRNet, whose branches run one after the other, it is that of another
+    stage, unless the same shapes have come before in the same order.
+
+    Args:
+        backbone: Whose blocks; it stays as it is.
+        ends: Where the residual branches end; each gets its number of channels.
+        in_channels: Of the image that the backbone takes.
+
+    Returns:
+        The ends of each group, in the order of execution.
+
+    Raises:
+        ValueError: The backbone cannot be run.
+    """
+    shapes: Dict[ResidualEnd, Any] = {}
+
+    def note(end: ResidualEnd, x: Tensor) -> Tensor:
+        shapes.setdefault(end, x.shape[1:])
+        return x
+
+    modes = {module: module.training for module in backbone.modules()}
+    image = next(backbone.parameters()).new_zeros(1, in_channels, SIZE, SIZE)
+    try:
+        for end in ends:
+            end.place = [partial(note, end)], 0  # type: ignore[assignment]
+        for module in modes:
+            module.training = False
+        backbone(image)
+    except Exception as error:
+        raise EANError(
+            f'it cannot run an image of shape {tuple(image.shape)}: {one_line(error)}'
+        ) from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for end in ends:
+            end.place = None
+    stages: List[Dict[Any, List[ResidualEnd]]] = [{}]
+    last = None
+    for end, shape in shapes.items():
+        if shape in stages[-1] and shape != last:
+            _merge_repeated(stages)
+            stages.append({})
+        stages[-1].setdefault(shape, []).append(end)
+        end.channels, last = shape[0], shape
+    _merge_repeated(stages)
+    return [group for stage in stages for group in stage.values()]
+
+
+def _merge_repeated(stages: List[Dict[Any, List[ResidualEnd]]]) -> None:
+    """Add the last of the stages to the one before, if that ends with its shapes."""
+    if len(stages) > 1 and [*stages[-2]][-len(stages[-1]) :] == [*stages[-1]]:
+        for shape, ends in stages.pop().items():
+            stages[-1][shape] += ends
+
+
+def remove_attention(backbone: nn.Module) -> None:
+    """Replace a backbone's own squeeze-and-excitation by identities."""
+    for module in [*backbone.modules()]:
+        for name, child in module.named_children():
+            if type(child).__name__ in OWN_ATTENTION:
+                setattr(module, name, nn.Identity())
