@@ -1,0 +1,3 @@
+_base_ = ['rtmdet_tiny_bccd.py']
+
+model = dict(backbone=dict(attention=dict(type='SEAttention'), mask='all'))
