@@ -2,7 +2,7 @@
 
 import pytest
 
-from ean_mm import EANResNet
+from ean_mm import EANResNet, EANWrapper
 from ean_mm.models.masked_backbone import MaskedBackbone
 from studies import stock_configs as configs
 from studies import swap_matrix as matrix
@@ -75,7 +75,7 @@ def test_other_numbers_are_unequal(monkeypatch):
 
 
 def test_a_mask_without_effect_is_unequal(monkeypatch):
-    monkeypatch.setattr(MaskedBackbone, '_hand_out', lambda self: None)
+    monkeypatch.setattr(EANWrapper, '_hand_out', lambda self: None)
     outcome = compare('mmpretrain', CIFAR)
     assert outcome.result == 'unequal'
     assert outcome.details == 'backbone: map 0 is the same for any mask'

@@ -8,6 +8,7 @@ and gradients of a batch, features. What has been compared is not compared again
 import argparse
 import logging
 import warnings
+from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
@@ -31,7 +32,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         choices=RESULTS,
         default=[],
-        help='compare those of the configs anew that ended so',
+        help='compare those of these configs anew that ended so',
     )
     parser.add_argument('--csv', type=Path, default='docs/data/swap_matrix.csv')
     parser.add_argument('--threads', type=int, default=1)
@@ -52,7 +53,13 @@ def compare(args: argparse.Namespace, rows: Rows) -> None:
     torch.set_num_threads(args.threads)
     warnings.filterwarnings('ignore')
     logging.disable(logging.WARNING)
-    rows.remove(lambda row: row['result'] in args.again)
+    rows.remove(
+        lambda row: (
+            row['result'] in args.again
+            and row['toolbox'] in args.toolboxes
+            and fnmatch(row['config'], args.only)
+        )
+    )
     for row in run_matrix(rows, args.toolboxes, args.only):
         print(', '.join(str(row[name]) for name in COLUMNS if name != 'model'))
 

@@ -129,16 +129,17 @@ class Classifier:
 
         Args:
             batch: What one of the two methods above returns.
-            layer: Name of a layer of the model; by default the last stage.
+            layer: Name of a layer of the model; by default the last stage, or block
+                of a backbone that is no ResNet.
         """
-        stage = f'backbone.{self.model.backbone.res_layers[-1]}'
+        backbone = self.model.backbone
+        names = getattr(backbone, 'res_layers', None) or backbone.block_names[-1]
+        last = f'backbone.{names[-1]}'
         layers = dict(self.model.named_modules())
-        if (layer or stage) not in layers:
-            raise EANError(
-                f'there is no layer {layer!r} in the model; one is {stage!r}'
-            )
+        if (layer or last) not in layers:
+            raise EANError(f'there is no layer {layer!r} in the model; one is {last!r}')
         inputs = self.model.data_preprocessor(batch, False)['inputs']
-        heat, logits = grad_cam(self.model, layers[layer or stage], inputs)
+        heat, logits = grad_cam(self.model, layers[layer or last], inputs)
         probability, predicted = logits.softmax(1)[0].max(0)
         return Attended(heat[0], self.classes[predicted], probability.item())
 

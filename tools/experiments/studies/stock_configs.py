@@ -12,7 +12,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import set_random_seed
-from mmpretrain.models.backbones.resnet import ResNet
 
 Where = Tuple[Any, ...]
 """the keys and numbers that lead from the model's config to one inside of it"""
@@ -24,6 +23,22 @@ VARIANTS = {
     'ResNetV1d': 'EANResNetV1d',
 }
 WRAPPER = 'EANWrapper'
+
+BACKBONES = (
+    'ResNet',
+    'HRNet',
+    'CSPNeXt',
+    'CSPDarknet',
+    'CSPNet',
+    'Darknet',
+    'MobileNetV2',
+    'MobileNetV3',
+    'EfficientNet',
+    'ConvNeXt',
+    'DDRNet',
+    'PIDNet',
+)
+"""the classes of the toolboxes' backbones whose blocks we know"""
 
 DOWNLOADS = ('pretrained', 'init_cfg', 'teacher_ckpt')
 FEWER = dict(nms_pre=50, max_per_img=20, num=16, num_points=256)
@@ -130,7 +145,7 @@ def _type_of(cfg: Dict[str, Any]) -> str:
 
 
 def _is_residual(cfg: Dict[str, Any]) -> bool:
-    """Whether a config is of a backbone that is derived from a toolbox's ResNet.
+    """Whether a config is of one of :data:`BACKBONES`.
 
     One that is not registered, for want of a package, is known by its name.
     """
@@ -142,8 +157,7 @@ def _is_residual(cfg: Dict[str, Any]) -> bool:
             return 'ResNet' in kind
         kind = known
     return inspect.isclass(kind) and any(
-        parent.__name__ == ResNet.__name__
-        and parent.__module__.endswith('.models.backbones.resnet')
+        parent.__name__ in BACKBONES and '.models.backbones.' in parent.__module__
         for parent in kind.__mro__
     )
 

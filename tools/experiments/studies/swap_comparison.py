@@ -78,7 +78,11 @@ class Comparison:
         self._require_same_modes(self.ours)
         theirs, reason = self._observe_stock(sizes)
         self.contributing = {
-            name: _contributing_stages(self.plain, name) for name in self.backbones
+            name: _contributing_stages(
+                self.plain.get_submodule(name),
+                self.ours.get_submodule(name).block_names,
+            )
+            for name in self.backbones
         }
         self.ours.load_state_dict(self.start)
         ours = self._observe(self.ours, self.has_losses)
@@ -280,10 +284,9 @@ def _modes(model: nn.Module) -> Tuple[List, List]:
     return parameters, norms
 
 
-def _contributing_stages(plain: nn.Module, name: str) -> List[bool]:
-    """Say which stages of a backbone the stock model's losses depend on."""
-    backbone: Any = plain.get_submodule(name)
-    last = (getattr(backbone, stage)[-1] for stage in backbone.res_layers)
+def _contributing_stages(plain: nn.Module, names: List[List[str]]) -> List[bool]:
+    """Say in which stages the stock model's losses depend on the last block."""
+    last = (plain.get_submodule(blocks[-1]) for blocks in names)
     return [any(_is_nonzero(p.grad) for p in block.parameters()) for block in last]
 
 
