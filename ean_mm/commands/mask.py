@@ -97,13 +97,22 @@ def _show(args: argparse.Namespace) -> int:
     )
     console.print(
         terminal.grid(
-            (f'stage {number}', _draw(stage, console), f'{sum(stage)} of {len(stage)}')
-            for number, stage in enumerate(mask.stages, 1)
+            (
+                f'stage {number}',
+                _draw(stage, console),
+                f'{sum(stage)} of {len(stage)}',
+                *names,
+            )
+            for (number, stage), names in zip(
+                enumerate(mask.stages, 1), _names(mask, console)
+            )
         )
     )
     if mask.info:
         console.print(f'from {printable(args.mask)}', soft_wrap=True)
-        notes = [pair for pair in mask.info.items() if pair[0] != 'effects']
+        notes = [
+            pair for pair in mask.info.items() if pair[0] not in ('effects', 'blocks')
+        ]
         console.print(
             terminal.grid((printable(k), printable(_compact(v))) for k, v in notes)
         )
@@ -114,6 +123,20 @@ def _show(args: argparse.Namespace) -> int:
         except EANError as error:  # the mask is good without them
             console.print(str(error), soft_wrap=True)
     return 0
+
+
+def _names(mask: Mask, console: Console) -> List[List[str]]:
+    """Say of each stage where in the network its blocks are, if the file says it."""
+    stages: Any = mask.info.get('blocks')
+    unknown: List[List[str]] = [[] for _ in mask.stages]
+    try:
+        if [*map(len, stages)] != [*mask.stage_blocks]:
+            return unknown
+        ends = [dict.fromkeys((str(names[0]), str(names[-1]))) for names in stages]
+    except (KeyError, TypeError):
+        return unknown
+    to = ' to ' if console.options.ascii_only else ' … '
+    return [[printable(to.join(names))] for names in ends]
 
 
 def _effects(args: argparse.Namespace) -> int:

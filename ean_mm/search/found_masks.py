@@ -53,6 +53,7 @@ def write_masks(
                 path,
                 network=described[name]['network'],
                 attention=described[name]['attention'],
+                **names_of_blocks(search.space.modules[name]),
                 reward=round(best.reward, 4),
                 accuracy=round(best.metric, 4),
                 **costs,
@@ -69,3 +70,9 @@ def write_masks(
                 ),
             )
     return files
+
+
+def names_of_blocks(module: Any) -> Dict[str, Any]:
+    """Say which block each bit of a masked module's mask is of, if it has blocks."""
+    names = getattr(module, 'block_names', None)
+    return {} if names is None else dict(blocks=names)

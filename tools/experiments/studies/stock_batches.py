@@ -14,6 +14,8 @@ NUM_VIEWS = dict(
     BarlowTwins=2, BYOL=2, DenseCL=2, MoCo=2, MoCoV3=2, SimCLR=2, SimSiam=2, SwAV=8
 )
 """of the self-supervised models: how many views of an image they take"""
+MASKS_AS_TENSORS = ('RTMDetHead', 'RTMDetSepBNHead')
+"""heads whose assigner takes masks for tensors, as a data loader has none for them"""
 
 
 def losses_of(model: BaseModel, size: int) -> Dict[str, Any]:
@@ -94,6 +96,8 @@ def _of_classes(model: Any, rng: np.random.RandomState, size: int) -> Dict[str, 
 
 
 def _in_channels(model: nn.Module) -> int:
+    if any(type(layer).__name__ == 'Focus' for layer in model.modules()):
+        return 3  # whose convolution takes four pixels at a time
     convs = (layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
     return next(convs).in_channels
 
@@ -163,6 +167,9 @@ def _objects(model: nn.Module, rng: np.random.RandomState, size: int) -> Any:
 
 def _of_boxes(model: nn.Module, rng: np.random.RandomState, size: int) -> Dict:
     samples = [_objects(model, rng, size) for _ in range(NUM_IMAGES)]
+    if type(getattr(model, 'bbox_head', None)).__name__ in MASKS_AS_TENSORS:
+        for sample in samples:
+            del sample.gt_instances.masks
     images = [_image(rng, 3, size, size) for _ in range(NUM_IMAGES)]
     return dict(inputs=images, data_samples=samples)
 
