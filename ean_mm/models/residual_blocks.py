@@ -39,8 +39,8 @@ SIZE = 64
 
 def find_ends(
     backbone: nn.Module, residual_ends: Mapping[str, Names], shortcut_only: bool
-) -> List[ResidualEnd]:
-    """Find where the residual branches of a backbone end.
+) -> Dict[str, ResidualEnd]:
+    """Find where the residual branches of a backbone end, by the names of the blocks.
 
     Args:
         backbone: Whose blocks.
@@ -51,7 +51,7 @@ def find_ends(
         ValueError: A block has no such layer, or there is no block.
     """
     table = {**RESIDUAL_ENDS, **residual_ends}
-    ends = []
+    ends = {}
     for name, block in backbone.named_modules():
         kinds = [kind.__name__ for kind in type(block).__mro__]
         layers = next((table[kind] for kind in kinds if kind in table), ())
@@ -66,7 +66,7 @@ def find_ends(
                 f'{kinds[0]} has no layer {" or ".join(layers)}; say which one ends '
                 f"its residual branch: residual_ends=dict({kinds[0]}='LAYER')"
             )
-        ends.append(ResidualEnd(block, there[0]))
+        ends[name] = ResidualEnd(block, there[0])
     if not ends:
         raise EANError(
             'it has no residual blocks of a known class; if it has others, say which '
@@ -84,18 +84,19 @@ def _has(block: nn.Module, name: str) -> bool:
 
 @torch.no_grad()
 def group_ends(
-    backbone: nn.Module, ends: Sequence[ResidualEnd], in_channels: int
+    backbone: nn.Module, ends: Mapping[str, ResidualEnd], in_channels: int
 ) -> List[List[ResidualEnd]]:
     """Group the ends of a backbone whose blocks share a module: a stage and a width.
 
     The backbone is run once. Blocks belong together whose residual branches end with
-    the same number of channels, height and width. Where such a shape comes back after
-    others, as in HRNet, whose branches run one after the other, it is that of another
-    stage, unless the same shapes have come before in the same order.
+    the same number of channels, height and width, if they follow one another or are in
+    the same child of the backbone. HRNet, a child a stage, comes back to a branch of
+    this stage after the others.
 
     Args:
-        backbone: Whose blocks; it stays as it is.
-        ends: Where the residual branches end; each gets its number of channels.
+        backbone: Whose blocks; it is left in training mode.
+        ends: Where the residual branches end, by the names of the blocks; each gets
+            its number of channels.
         in_channels: Of the image that the backbone takes.
 
     Returns:
@@ -104,46 +105,33 @@ def group_ends(
     Raises:
         ValueError: The backbone cannot be run.
     """
-    shapes: Dict[ResidualEnd, Any] = {}
+    shapes: Dict[str, Any] = {}
 
-    def note(end: ResidualEnd, x: Tensor) -> Tensor:
-        shapes.setdefault(end, x.shape[1:])
+    def note(name: str, x: Tensor) -> Tensor:
+        shapes.setdefault(name, x.shape[1:])
         return x
 
-    modes = {module: module.training for module in backbone.modules()}
+    for name, end in ends.items():
+        end.place = [partial(note, name)], 0  # type: ignore[assignment]
     image = next(backbone.parameters()).new_zeros(1, in_channels, SIZE, SIZE)
+    backbone.eval()
     try:
-        for end in ends:
-            end.place = [partial(note, end)], 0  # type: ignore[assignment]
-        for module in modes:
-            module.training = False
         backbone(image)
     except Exception as error:
         raise EANError(
             f'it cannot run an image of shape {tuple(image.shape)}: {one_line(error)}'
         ) from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        for end in ends:
-            end.place = None
-    stages: List[Dict[Any, List[ResidualEnd]]] = [{}]
+    backbone.train()
+    groups: Dict[Any, List[ResidualEnd]] = {}
     last = None
-    for end, shape in shapes.items():
-        if shape in stages[-1] and shape != last:
-            _merge_repeated(stages)
-            stages.append({})
-        stages[-1].setdefault(shape, []).append(end)
-        end.channels, last = shape[0], shape
-    _merge_repeated(stages)
-    return [group for stage in stages for group in stage.values()]
-
-
-def _merge_repeated(stages: List[Dict[Any, List[ResidualEnd]]]) -> None:
-    """Add the last of the stages to the one before, if that ends with its shapes."""
-    if len(stages) > 1 and [*stages[-2]][-len(stages[-1]) :] == [*stages[-1]]:
-        for shape, ends in stages.pop().items():
-            stages[-1][shape] += ends
+    for name, shape in shapes.items():
+        if shape != last:
+            group = groups.setdefault((name.partition('.')[0], shape), [])
+        group.append(ends[name])
+        ends[name].channels, last = shape[0], shape
+    for end in ends.values():
+        end.place = None
+    return [*groups.values()]
 
 
 def remove_attention(backbone: nn.Module) -> None:
