@@ -162,11 +162,15 @@ class EANBottleneck(AttentionBlock, Bottleneck):
         return self.norm3(self.conv3(hidden))
 
 
-class AttentionStage(nn.Sequential):
-    """Mixin for a sequence of blocks that take their attention as an argument.
+class EANStage(ResLayer):
+    """A stage of residual blocks, run with attention in some of them.
 
     The stage knows its attention, so that it has it whoever calls the stage: mmseg's
     ICNet calls those of its backbone one by one.
+
+    Args:
+        contract_dilation: Halve the dilation of the first block, as mmseg does.
+        **kwargs: See mmpretrain's ``ResLayer``.
     """
 
     places: Sequence[Place] = ()
@@ -174,6 +178,15 @@ class AttentionStage(nn.Sequential):
 
     shared = True
     """whether the state of stateful attention runs from block to block"""
+
+    def __init__(self, contract_dilation: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        dilation = kwargs.get('dilation', 1)
+        if contract_dilation and dilation > 1:
+            first: Any = self[0]
+            conv: Any = first.conv2 if isinstance(first, Bottleneck) else first.conv1
+            first.dilation = dilation // 2
+            conv.dilation = conv.padding = (dilation // 2,) * 2
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the blocks.
@@ -192,21 +205,3 @@ class AttentionStage(nn.Sequential):
             else:
                 x = block(x, attention)
         return x
-
-
-class EANStage(AttentionStage, ResLayer):
-    """A stage of residual blocks, run with attention in some of them.
-
-    Args:
-        contract_dilation: Halve the dilation of the first block, as mmseg does.
-        **kwargs: See mmpretrain's ``ResLayer``.
-    """
-
-    def __init__(self, contract_dilation: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        dilation = kwargs.get('dilation', 1)
-        if contract_dilation and dilation > 1:
-            first: Any = self[0]
-            conv: Any = first.conv2 if isinstance(first, Bottleneck) else first.conv1
-            first.dilation = dilation // 2
-            conv.dilation = conv.padding = (dilation // 2,) * 2

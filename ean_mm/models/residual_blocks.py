@@ -5,6 +5,7 @@ from operator import attrgetter
 from typing import Any, Dict, List, Mapping, Sequence, Union
 
 import torch
+from mmpretrain.models.utils.sparse_modules import SparseHelper
 from torch import Tensor, nn
 
 from ean_mm.errors import EANError, one_line
@@ -114,6 +115,8 @@ def group_ends(
     for name, end in ends.items():
         end.place = [partial(note, name)], 0  # type: ignore[assignment]
     image = next(backbone.parameters()).new_zeros(1, in_channels, SIZE, SIZE)
+    # SparK's networks see the patches that are active: here all.
+    active, SparseHelper._cur_active = SparseHelper._cur_active, image[:, :1] + 1
     backbone.eval()
     try:
         backbone(image)
@@ -121,6 +124,8 @@ def group_ends(
         raise EANError(
             f'it cannot run an image of shape {tuple(image.shape)}: {one_line(error)}'
         ) from error
+    finally:
+        SparseHelper._cur_active = active
     backbone.train()
     groups: Dict[Any, List[ResidualEnd]] = {}
     last = None

@@ -12,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import set_random_seed
+from torch import nn
 
 Where = Tuple[Any, ...]
 """the keys and numbers that lead from the model's config to one inside of it"""
@@ -123,7 +124,11 @@ class StockModel:
         """
         set_random_seed(0)
         with DefaultScope.overwrite_default_scope(self.scope):
-            return MODELS.build(copy.deepcopy(cfg or self.cfg))
+            model = MODELS.build(copy.deepcopy(cfg or self.cfg))
+        for layer in model.modules():
+            if type(layer).__name__ == 'TridentConv':  # not set before init_weights
+                nn.init.normal_(layer.weight, std=0.1)
+        return model
 
 
 def swap(
