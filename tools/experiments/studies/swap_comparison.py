@@ -78,10 +78,7 @@ class Comparison:
         self._require_same_modes(self.ours)
         theirs, reason = self._observe_stock(sizes)
         self.contributing = {
-            name: _contributing_stages(
-                self.plain.get_submodule(name),
-                self.ours.get_submodule(name).block_names,
-            )
+            name: _contributing_stages(self.plain, self.ours, name)
             for name in self.backbones
         }
         self.ours.load_state_dict(self.start)
@@ -289,9 +286,10 @@ def _modes(model: nn.Module) -> Tuple[List, List]:
     return parameters, norms
 
 
-def _contributing_stages(plain: nn.Module, names: List[List[str]]) -> List[bool]:
+def _contributing_stages(plain: nn.Module, ours: nn.Module, name: str) -> List[bool]:
     """Say in which stages the stock model's losses depend on the last block."""
-    last = (plain.get_submodule(blocks[-1]) for blocks in names)
+    backbone: Any = ours.get_submodule(name)
+    last = (plain.get_submodule(f'{name}.{s[-1]}') for s in backbone.block_names)
     return [any(_is_nonzero(p.grad) for p in block.parameters()) for block in last]
 
 
