@@ -91,15 +91,6 @@ def test_show_says_where_a_mask_file_comes_from(shell, tmp_path):
     assert 'EANResNet-10' in output and 'type=SEAttention, ratio=4' in output
 
 
-@pytest.mark.parametrize('blocks', [[['a.0', 'a.1'], ['b']], [['a.0']], 7, [[], [1]]])
-def test_show_says_where_the_blocks_are_if_the_file_does(shell, tmp_path, blocks):
-    path = tmp_path / 'mask.json'
-    Mask((1, 0, 1), (2, 1)).to_file(path, blocks=blocks)
-    status, out, _ = shell('mask', 'show', path)
-    assert status == 0 and 'blocks ' not in out.split('from ')[1]
-    assert ('a.0 … a.1' in out) == (blocks == [['a.0', 'a.1'], ['b']])
-
-
 def test_show_keeps_to_the_width_of_the_terminal(shell, monkeypatch):
     monkeypatch.setenv('COLUMNS', '40')
     output = shell('mask', 'show', 'all', '--stages', '2-30')[1]

@@ -6,11 +6,13 @@ import pickle
 import pytest
 import torch
 from mmengine.model import BaseModule
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
+from mmpretrain.models.utils.sparse_modules import SparseHelper
 from torch import nn
 from wrapped import FAMILIES, HRNET, IMAGES, SE, assert_close, plain, run, wrap
 
-from ean_mm import EANError, EANWrapper
+from ean_mm import EANError, EANWrapper, Mask
+from ean_mm.__main__ import main
 from ean_mm.search import SearchSpace
 from ean_mm.search.evaluation.cost import measure_cost
 
@@ -79,6 +81,13 @@ def test_the_blocks_of_hrnets_bits_are_named_branch_by_branch():
         'stage3.1.branches.1.0', 'stage3.1.branches.1.1']  # fmt: skip
 
 
+def test_networks_that_see_patches_are_run_on_all_of_them():
+    inner = dict(type='mmpretrain.SparseResNet', depth=50, base_channels=8)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        assert EANWrapper(inner, attention=SE).stage_blocks == (3, 4, 6, 3)
+    assert SparseHelper._cur_active is None
+
+
 def test_bits_are_in_the_order_of_execution():
     model = EANWrapper(dict(type='MyNetwork'), attention=SE, **MINE)
     assert model.block_names == [['early'], ['late.0', 'late.1']]
@@ -97,6 +106,16 @@ def test_each_bit_is_of_its_block():
         model(IMAGES)
         (attention,) = (i for i, m in enumerate(order) if m in [*model.attentions])
         assert order[attention + 1] is blocks[bit]
+
+
+@pytest.mark.parametrize('blocks', [[['a.0', 'a.1'], ['b']], [['a.0']], 7, [[], [1]]])
+def test_mask_show_says_where_the_blocks_are_if_the_file_does(capsys, tmp_path, blocks):
+    path = tmp_path / 'mask.json'
+    Mask((1, 0, 1), (2, 1)).to_file(path, blocks=blocks)
+    assert main(['mask', 'show', str(path)]) == 0
+    assert ('a.0 … a.1' in capsys.readouterr().out) == (
+        blocks == [['a.0', 'a.1'], ['b']]
+    )
 
 
 # blocks of one's own, and which blocks

@@ -115,8 +115,9 @@ def group_ends(
     for name, end in ends.items():
         end.place = [partial(note, name)], 0  # type: ignore[assignment]
     image = next(backbone.parameters()).new_zeros(1, in_channels, SIZE, SIZE)
-    # SparK's networks see the patches that are active: here all.
-    active, SparseHelper._cur_active = SparseHelper._cur_active, image[:, :1] + 1
+    # SparK's networks see the patches that are active: here the only one.
+    active = SparseHelper._cur_active
+    SparseHelper._cur_active = image.new_ones(1, 1, 1, 1)
     backbone.eval()
     try:
         backbone(image)
