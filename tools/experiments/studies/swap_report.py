@@ -95,8 +95,9 @@ def _in_words(with_backbone: Sequence[Row], rows: Sequence[Row]) -> str:
         f'are so bit for bit. {wrapped} of the equal configs have a ResNet with '
         'options (`dcn`, `plugins` or `multi_grid`) that `EANResNet` and its variants '
         'refuse in one line, and are equal in the `EANWrapper` that the line names. '
-        f'{len(rows) - len(with_backbone)} more configs have no ResNet or backbone '
-        f'derived from one. {hours:.1f} hours on one thread, beside other work.'
+        f'{len(rows) - len(with_backbone)} more configs have none of these backbones, '
+        f'or have not been compared since the wrapper takes theirs. {hours:.1f} hours '
+        'on one thread, beside other work.'
     )
 
 
