@@ -152,23 +152,11 @@ def test_the_published_masks_ship():
         assert mask == Mask.parse(bits, (3, 4, 6, 3))
 
 
-def test_the_readmes_configs_load(tmp_path):
+def test_the_readmes_config_loads(tmp_path):
     readme = (ROOT / 'README.md').read_text()
     assert not re.search('@[A-Z_]+@', readme)
     blocks = re.findall(r'```python\n(.*?)```', readme, re.S)
-    own_model, _, *own_data = blocks  # test_model_zoo.py runs the other one
-    cfg, retrain = (
-        Config.fromstring(
-            text.replace("['resnet50", f"['{ROOT}/configs/ean/resnet50"), '.py'
-        )
-        for text in own_data
-    )
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        assert retrain[loader].dataset.data_root == 'data/pets'
-    assert retrain.model.head.num_classes == retrain.data_preprocessor.num_classes == 37
-    assert retrain.model.backbone.mask.endswith('search_pets/mask_backbone.json')
-    assert cfg.train_dataloader.dataset.dataset.data_root == 'data/pets'
-    assert cfg.val_dataloader.dataset.num_per_class == 20
+    own_model, _ = blocks  # test_model_zoo.py runs the other one
     (tmp_path / 'model.py').write_text(own_model)
     backbone = MODELS.build(Config.fromfile(tmp_path / 'model.py').model.backbone)
     assert str(backbone.mask) == '100-1011-010011-011'

@@ -73,5 +73,5 @@ def test_the_protocol_rewards_and_tests_on_images_apart():
     assert sources == ['train', 'train'] and test.dataset.data_prefix == 'test'
     assert (test.held_out, test.num_per_class) == (True, 500)
     assert (10 * 500) % cfg.train_dataloader.batch_size == 0
-    assert cfg.param_scheduler.milestones == [6, 9]  # 81 and 122 of 164
+    assert cfg.param_scheduler.milestones == [2, 3]  # 81 and 122 of 164
     assert cfg.model.backbone.attention.type == 'DIAAttention'
