@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -73,6 +75,27 @@ def test_results_are_not_overwritten_by_the_next_call(compiled):
     before = [x.clone() for x in first]
     compiled(IMAGES + 1)
     assert all(map(torch.equal, first, before))
+
+
+FREED = """
+import os, signal
+import torch
+from ean_mm import CompiledBackbone
+signal.signal(signal.SIGUSR1, lambda *_: print('handled'))
+networks = [CompiledBackbone(**{options}) for _ in range(2)]
+for network in networks:
+    network(torch.randn(2, 3, 32, 32))
+del network
+while networks:
+    del networks[0]
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_signals_are_survived_when_networks_have_been_freed(exported):
+    code = FREED.format(options=exported[1])
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, 'handled\n'), run.stderr
 
 
 def test_it_is_a_module_without_parameters(exported, compiled):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from ean_mm.deploy.runtimes import import_extra
+from ean_mm.deploy.runtimes import SUFFIXES, import_extra, openvino_core
 from ean_mm.errors import EANError, one_line
 
 OPSET = 18
@@ -18,8 +18,6 @@ OPSET = 18
 
 INPUT = 'images'
 """name of the input in the files"""
-
-SUFFIXES = ('.onnx', '.xml')
 
 
 def export(network: nn.Module, file: Union[str, Path], images: Tensor) -> None:
@@ -41,8 +39,8 @@ def export(network: nn.Module, file: Union[str, Path], images: Tensor) -> None:
             cannot be exported.
     """
     suffix = Path(file).suffix
-    if suffix not in SUFFIXES:
-        raise EANError(f'{file} must end in {" or ".join(SUFFIXES)}')
+    if suffix not in SUFFIXES.values():
+        raise EANError(f'{file} must end in {" or ".join(sorted(SUFFIXES.values()))}')
     import_extra('onnxscript', 'the export')
     if len(images) == 1:  # which PyTorch takes for a batch that is always one
         images = images.expand(2, -1, -1, -1)
@@ -73,5 +71,5 @@ def export(network: nn.Module, file: Union[str, Path], images: Tensor) -> None:
             shutil.copyfile(exported, file)
         else:
             openvino = import_extra('openvino', 'a file for OpenVINO')
-            model = openvino.Core().read_model(exported)
+            model = openvino_core().read_model(exported)
             openvino.save_model(model, file, compress_to_fp16=False)

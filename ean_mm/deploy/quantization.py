@@ -8,7 +8,7 @@ from typing import Any, Callable, Sequence, Union
 from torch import Tensor
 
 from ean_mm.deploy.export import INPUT
-from ean_mm.deploy.runtimes import import_extra
+from ean_mm.deploy.runtimes import import_extra, openvino_core
 
 
 def quantise(
@@ -39,6 +39,6 @@ def quantise(
         onnx.save(network, target)
     else:
         openvino = import_extra('openvino', 'quantisation')
-        network = openvino.Core().read_model(file)
+        network = openvino_core().read_model(file)
         network = nncf.quantize(network, data, subset_size=len(batches))
         openvino.save_model(network, target, compress_to_fp16=False)

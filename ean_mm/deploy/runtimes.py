@@ -1,5 +1,6 @@
 """The runtimes that run exported networks: OpenVINO and ONNX Runtime, on the CPU."""
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +38,21 @@ def import_extra(name: str, purpose: str) -> ModuleType:
         ) from error
 
 
+@cache
+def openvino_core() -> Any:
+    """Return OpenVINO's core, the one that this process keeps.
+
+    Each core that has loaded the plugin of the CPU has signals handled on a stack of
+    its own, and puts back the stack before it when it is freed. When two cores are
+    freed in the order of their creation, OpenVINO 2026.4 puts back a stack that is
+    gone, and the next signal, as when a worker of a data loader ends, kills the
+    process. So there is one core, made before NNCF makes its own.
+    """
+    core = import_module('openvino').Core()
+    core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')  # loads the plugin
+    return core
+
+
 class OpenVINONetwork:
     """An exported network, run by OpenVINO.
 
@@ -58,7 +74,6 @@ class OpenVINONetwork:
     """
 
     def __init__(self, file: str, precision: str, num_threads: int) -> None:
-        self.core = import_module('openvino').Core()
         self.quantised = precision == 'int8'
         self.options = dict(
             INFERENCE_PRECISION_HINT='bf16' if precision == 'bf16' else 'f32',
@@ -66,7 +81,7 @@ class OpenVINONetwork:
             PERFORMANCE_HINT='LATENCY',
         )
         try:
-            self.model = self.core.read_model(file)
+            self.model = openvino_core().read_model(file)
         except RuntimeError as error:
             raise _unreadable(file, 'OpenVINO', error) from error
         shape = self.model.input().partial_shape
@@ -85,7 +100,9 @@ class OpenVINONetwork:
             model = self.model.clone()
             if shape is not None:
                 model.reshape(shape)
-            self.compiled[shape] = self.core.compile_model(model, 'CPU', self.options)
+            self.compiled[shape] = openvino_core().compile_model(
+                model, 'CPU', self.options
+            )
         return self.compiled[shape](images).to_tuple()
 
 
@@ -131,7 +148,7 @@ def require_runtime(runtime: str, precision: str) -> None:
     ):
         if value not in known:
             raise EANError(f'{name}={value!r} is unknown; use {", ".join(known)}')
-    package = import_extra(runtime, f'runtime={runtime!r}')
+    import_extra(runtime, f'runtime={runtime!r}')
     if precision != 'bf16':
         return
     if runtime == 'onnxruntime':
@@ -139,7 +156,7 @@ def require_runtime(runtime: str, precision: str) -> None:
             "runtime='onnxruntime' has no bf16 on CPUs; use runtime='openvino', or "
             "precision='f32'"
         )
-    if 'BF16' not in package.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
+    if 'BF16' not in openvino_core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'):
         raise EANError("this processor has no bf16; use precision='f32'")
 
 

@@ -28,6 +28,7 @@ from ean_mm.deploy.comparison import agreement
 from ean_mm.deploy.images import draw_calibration_images, draw_test_images, preprocessed
 from ean_mm.deploy.runtime_deployment import TOLERANCES, RuntimeDeployment
 from ean_mm.deploy.runtimes import PRECISIONS, require_runtime
+from ean_mm.deploy.runtimes import SUFFIXES as OF_RUNTIME
 from ean_mm.fileio import atomic_save, atomic_write, require_folder
 from ean_mm.launch import (
     OptionAction,
@@ -41,8 +42,8 @@ from ean_mm.model_config import config_of
 from ean_mm.models import masked_modules
 from ean_mm.profiling import median_seconds
 
-SUFFIXES = dict(torch='.pth', openvino='.xml', onnx='.onnx')
 RUNTIMES = dict(openvino='openvino', onnx='onnxruntime')
+SUFFIXES = dict(torch='.pth', **{to: OF_RUNTIME[name] for to, name in RUNTIMES.items()})
 
 
 def parse_args() -> argparse.Namespace:
