@@ -48,6 +48,21 @@ def deploy(tool):
     return run
 
 
+@pytest.fixture
+def deploy_random(deploy, tmp_path):
+    """Deploy a config with random weights; return what was deployed, and the output."""
+
+    def run(text, to):
+        config = tmp_path / 'trained.py'
+        config.write_text(text)
+        trained = config.name, save_random(config, tmp_path / 'trained.pth')
+        status, out = deploy(*trained, f'net{SUFFIXES[to]}', '--to', to)
+        assert status == 0, status
+        return trained, out
+
+    return run
+
+
 each_runtime = pytest.mark.parametrize(
     'to', ['openvino', pytest.param('onnx', marks=pytest.mark.slow)]
 )
@@ -169,7 +184,7 @@ test_evaluator = dict(_delete_=True, type='mmdet.DumpDetResults', out_file_path=
 
 @pytest.mark.slow
 @each_runtime
-def test_a_detector_finds_the_same_boxes(to, tmp_path, deploy, predictions):
+def test_a_detector_finds_the_same_boxes(to, tmp_path, deploy_random, predictions):
     require(to)
     pytest.importorskip('mmdet')
     write_images(tmp_path / 'images', SIZES)
@@ -180,13 +195,7 @@ def test_a_detector_finds_the_same_boxes(to, tmp_path, deploy, predictions):
     categories = [dict(id=i, name=n) for i, n in enumerate(('RBC', 'WBC', 'Platelets'))]
     content = dict(images=images, annotations=[], categories=categories)
     (tmp_path / 'boxes.json').write_text(json.dumps(content))
-    (tmp_path / 'detector.py').write_text(DETECTOR)
-    trained = (
-        'detector.py',
-        save_random(tmp_path / 'detector.py', tmp_path / 'trained.pth'),
-    )
-    status, out = deploy(*trained, f'net{SUFFIXES[to]}', '--to', to)
-    assert status == 0, status
+    trained, out = deploy_random(DETECTOR, to)
     assert 'equal labels' not in out  # a detector labels no images
     for before, after in zip(predictions(*trained), predictions('net.py', 'net.pth')):
         before, after = before['pred_instances'], after['pred_instances']
@@ -217,17 +226,11 @@ test_evaluator = dict(_delete_=True, type='DumpResults', out_file_path='x.pkl')
 
 @pytest.mark.slow
 @each_runtime
-def test_a_segmentor_labels_the_same_pixels(to, tmp_path, deploy, predictions):
+def test_a_segmentor_labels_the_same_pixels(to, tmp_path, deploy_random, predictions):
     require(to)
     pytest.importorskip('mmseg')
     write_images(tmp_path / 'images', SIZES)
-    (tmp_path / 'segmentor.py').write_text(SEGMENTOR)
-    trained = (
-        'segmentor.py',
-        save_random(tmp_path / 'segmentor.py', tmp_path / 'trained.pth'),
-    )
-    status, out = deploy(*trained, f'net{SUFFIXES[to]}', '--to', to)
-    assert status == 0, status
+    trained, out = deploy_random(SEGMENTOR, to)
     (same,) = re.findall(r'equal labels on 3 test images: (\S+) %', out)
     assert float(same) > 99.9
     for before, after in zip(predictions(*trained), predictions('net.py', 'net.pth')):
