@@ -14,6 +14,7 @@ from ean_mm.config_types import type_name
 from ean_mm.datasets.labels import classes_of
 from ean_mm.errors import EANError, one_line
 from ean_mm.launch import check, load_config
+from ean_mm.launch.data_config import datasets_with_pipeline
 from ean_mm.scaffold.attentions import attention_config
 from ean_mm.scaffold.image_folder import HELD_OUT_SHARE, ImageFolder, held_out
 from ean_mm.scaffold.pair import ConfigPair
@@ -220,12 +221,13 @@ def _reward(cfg: Config, path: str) -> Dict[str, Any]:
     name, unit = METRICS[kind]
     tasks = known[0].get('metric', 'bbox')
     name = name.format(tasks if isinstance(tasks, str) else tasks[0])
-    node = cfg.val_dataloader.dataset
-    while 'dataset' in node:
-        node = node['dataset']
     from_images = kind == 'CocoMetric' and 'ann_file' in known[0]
+    pipelines = [
+        each['pipeline'] for each in datasets_with_pipeline(cfg.val_dataloader)
+    ]
     if from_images and (
-        isinstance(evaluators, list) or 'meta_keys' not in node.pipeline[-1]
+        isinstance(evaluators, list)
+        or not all('meta_keys' in pipeline[-1] for pipeline in pipelines)
     ):
         raise EANError(
             f'{path} has a CocoMetric, which counts all images of its annotation file, '
