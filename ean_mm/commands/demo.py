@@ -17,17 +17,18 @@ from ean_mm.visualization.report import read_search, render_report
 from ean_mm.zoo import CONFIGS
 
 STEPS = 4
-"""steps of four masks each, two thirds of what the config has, to end in a minute"""
+"""steps of four masks each, two thirds of what the config has, to end in two minutes"""
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to the subparsers of a parser."""
     demo = commands.add_parser(
         'demo',
-        help='search on handwritten digits, in a minute',
+        help='search on handwritten digits, in two minutes',
         description='Find out on handwritten digits in which blocks ResNet-20 wants SE '
         'attention: train it for a while with each of 16 masks, and say what attention '
-        'in each block adds. It takes a minute on two CPU cores and downloads nothing.',
+        'in each block adds. It takes one to two minutes on two CPU cores and '
+        'downloads nothing.',
         epilog='example:\n  python -m ean_mm demo',
     )
     demo.add_argument(
