@@ -19,6 +19,7 @@ from studies.bench import (
     bench_block,
     ordered_jobs,
     ordered_masks,
+    pilots_block,
     train_again,
 )
 from studies.bench.plot import draw_bench
@@ -197,3 +198,16 @@ def test_a_committed_row_is_trained_again(path, tmp_path, monkeypatch):
         pytest.skip(f'other numbers are no wonder: {why}')
     assert again['accuracy'] == row['accuracy']
     assert again['train_losses'] == row['train_losses']
+
+
+def test_a_pilot_of_another_processor_is_compared_with_the_bench():
+    rows = trainings(20)
+    shifted = [
+        dict(row, accuracy=row['accuracy'] - 0.5 + 0.1 * (n % 2), machine='another')
+        for n, row in enumerate(rows[:4])
+    ]
+    block = pilots_block({'pilot_x.csv': shifted}, rows)
+    assert '| `pilot_x.csv` | SE | 4 | reward loss |' in block
+    assert re.search(r'4 trainings of `pilot_x.csv` \(another .* were repeated', block)
+    assert 'differ by +0.45 points' in block and 'deviation of 0.06' in block
+    assert 'were repeated' not in pilots_block({'pilot_x.csv': shifted}, [])

@@ -33,6 +33,7 @@ from studies.bench import (
     ordered_jobs,
     pilot_block,
     pilot_jobs,
+    pilots_block,
     read_rows,
     train_again,
 )
@@ -203,7 +204,12 @@ def show(args: argparse.Namespace) -> None:
         known = Rows(_csv(args, attention), COLUMNS).rows
         rows += [row for row in known if row['attention'] == attention]
     found = analyse(rows)
-    report(args, {f'{args.protocol} masks': bench_block(found)})
+    blocks = {f'{args.protocol} masks': bench_block(found)}
+    paths = sorted(args.folder.glob('pilot_*.csv'))
+    if paths:
+        pilots = {path.name: Rows(path, COLUMNS).rows for path in paths}
+        blocks[f'{args.protocol} pilots'] = pilots_block(pilots, rows)
+    report(args, blocks)
     if args.figure and found:
         draw_bench(list(found.values())).savefig(args.figure, dpi=150)
 

@@ -2,7 +2,7 @@
 
 from studies.bench.analysis import Analysis, analyse
 from studies.bench.order import Job, ordered_jobs, ordered_masks, pilot_jobs
-from studies.bench.pilot import pilot_block
+from studies.bench.pilot import pilot_block, pilots_block
 from studies.bench.report import bench_block
 from studies.bench.run import do_jobs, has_row, read_rows, train_again
 from studies.bench.table import COLUMNS, Bench
@@ -20,6 +20,7 @@ __all__ = [
     'ordered_masks',
     'pilot_block',
     'pilot_jobs',
+    'pilots_block',
     'read_rows',
     'train_again',
 ]
