@@ -10,7 +10,9 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 # Some tests are sooner done than a second process has started.
 JOBS ?= $(if $(ARGS),0,2)
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+# A process that dies fails its test. If it were replaced, pytest-xdist might wait for
+# ever for tests that it gives to nobody (3.8, --dist loadfile).
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --max-worker-restart 0
 
 .PHONY: install demo test test-slow test-onedl lint format docs docs-serve
 
