@@ -10,9 +10,10 @@ from searches import history, judged_masks
 from ean_mm import EANError, Mask
 from ean_mm.search import Reward, SearchSpace
 from ean_mm.search.evaluation.cost import measure_cost
+from ean_mm.search.evaluation.runtime_latency import runtime_latency
 
 
-def build(share='stage', attention='SEAttention', neck=None):
+def build(share='stage', attention='SEAttention', neck=None, **backbone):
     init_default_scope('mmpretrain')
     necks = [dict(type='GlobalAveragePooling')]
     if neck:
@@ -21,7 +22,7 @@ def build(share='stage', attention='SEAttention', neck=None):
     model = MODELS.build(dict(
         type='ImageClassifier', neck=necks,
         backbone=dict(type='EANResNet', depth=18, base_channels=8, stem_channels=8,
-                      share=share, attention=dict(type=attention)),
+                      share=share, attention=dict(type=attention), **backbone),
         head=dict(type='LinearClsHead', num_classes=3, in_channels=64)))  # fmt: skip
     return model, SearchSpace(model)
 
@@ -115,3 +116,26 @@ def test_a_search_counts_the_cost_and_keeps_it(digits_config, build_runner):
     digits_config.load_from = str(folder / 'epoch_1.pth')
     build_runner(digits_config).train()
     assert history(folder)[: len(before) - 1] == before[:-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('runtime', ['openvino', 'onnxruntime'])
+def test_latency_in_a_runtime_is_the_same_for_the_blocks_of_a_stage(runtime):
+    pytest.importorskip(runtime)
+    pytest.importorskip('onnxscript')
+    model, space = build(
+        num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(1,)
+    )
+    table = runtime_latency(space, DATA['inputs'], runtime, 'f32')
+    single = [table.percent([i == j for j in range(4)]) for i in range(4)]
+    assert single[::2] == single[1::2] and min(single) >= 0
+    assert table.percent([1] * 4) == pytest.approx(sum(single))
+    assert not model.backbone.deployed  # a copy was
+
+
+def test_a_latency_in_a_runtime_that_cannot_be_measured_is_refused():
+    _, space = build(neck='ECAAttention')
+    with pytest.raises(EANError, match='the model has EANResNet, SharedAttentionNeck'):
+        runtime_latency(space, DATA['inputs'], 'onnxruntime', 'f32')
+    with pytest.raises(EANError, match="use cost='latency' with cost_runtime="):
+        Reward(cost='flops', cost_budget=1.0, cost_runtime='openvino')

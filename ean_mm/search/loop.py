@@ -113,7 +113,7 @@ class MaskSearch:
         state = self.storage.load(self.fingerprint) if resume else None
         if state is None:
             if self.reward.cost is not None:
-                self.cost = self.evaluator.measure_cost(self.reward.cost)
+                self.cost = self.evaluator.measure_cost(self.reward)
             self.storage.start(self._state())
             self.evaluator.begin()
             return

@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader
 
 from ean_mm.models.masked import unwrapped
 from ean_mm.search.evaluation.cost import CostTable, measure_cost
+from ean_mm.search.evaluation.reward import Reward
+from ean_mm.search.evaluation.runtime_latency import runtime_latency
 from ean_mm.search.history import Request
 from ean_mm.search.space import SearchSpace
 
@@ -94,12 +96,17 @@ class Evaluation:
         """Measure masks; called on every rank with the same requests."""
         raise NotImplementedError
 
-    def measure_cost(self, kind: str) -> CostTable:
+    def measure_cost(self, reward: Reward) -> CostTable:
         """Measure what attention costs at each of its places, on the first batch."""
         batch = copy.deepcopy(next(iter(self.dataloader)))
         with torch.no_grad():
             data = self.model.data_preprocessor(batch, False)
-        return measure_cost(kind, self.model, self.space, data)
+        if reward.cost_runtime is not None:
+            return runtime_latency(
+                self.space, data['inputs'], reward.cost_runtime, reward.cost_precision
+            )
+        assert reward.cost is not None
+        return measure_cost(reward.cost, self.model, self.space, data)
 
     def fingerprint(self) -> Dict[str, str]:
         """Hash what measurements depend on, beside the settings."""

@@ -29,6 +29,11 @@ class Reward:
             the paper's 2.0, and 0 with a cost.
         cost: ``'latency'``, ``'parameters'`` or ``'flops'``; see
             :func:`~ean_mm.search.evaluation.cost.measure_cost`.
+        cost_runtime: Where to measure the latency: ``'openvino'`` or
+            ``'onnxruntime'``, see
+            :func:`~ean_mm.search.evaluation.runtime_latency.runtime_latency`; by
+            default in PyTorch.
+        cost_precision: What OpenVINO computes in: ``'f32'`` or ``'bf16'``.
         cost_weight: Weight of the cost, in percent.
         cost_budget: The cost that a mask may have, in percent.
         over_budget_weight: Weight of what is above it.
@@ -45,6 +50,8 @@ class Reward:
     cost_weight: float = 0.0
     cost_budget: Optional[float] = None
     over_budget_weight: float = 10.0
+    cost_runtime: Optional[str] = None
+    cost_precision: str = 'f32'
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
@@ -58,6 +65,11 @@ class Reward:
             raise EANError(
                 'a cost goes with cost_weight or cost_budget: reward=dict('
                 "cost='latency', cost_budget=2.0)"
+            )
+        if self.cost_runtime is not None and self.cost != 'latency':
+            raise EANError(
+                f"a runtime has a latency alone; use cost='latency' with cost_runtime="
+                f'{self.cost_runtime!r}, or no cost_runtime'
             )
         if self.sparsity_weight is None:
             self.sparsity_weight = 2.0 if self.cost is None else 0.0
