@@ -38,6 +38,7 @@ from ean_mm.models import (
     SharedAttentionNeck,
     SPAAttention,
 )
+from ean_mm.optim_wrapper import CPUAmpOptimWrapper
 from ean_mm.search import RLController
 from ean_mm.version import __version__
 
@@ -46,6 +47,7 @@ warn_of_untested_versions()
 
 __all__ = [
     'CBAMAttention',
+    'CPUAmpOptimWrapper',
     'CompiledBackbone',
     'DIAAttention',
     'DigitsDataset',

@@ -27,7 +27,6 @@ def config(root):
 @pytest.mark.parametrize(
     'name, options, message',
     [
-        ('resnet50_se', ['--amp'], '--amp needs a GPU'),
         ('resnet20_se_digits', ['--auto-scale-lr'], 'needs a batch size that the'),
         ('resnet20_se_search_digits', ['custom_hooks.2.searcher.type=RandomSearcher'],
          "unexpected keyword argument 'preset'; an option"),

@@ -15,6 +15,7 @@ from ean_mm.config_types import toolbox_of, type_name
 from ean_mm.errors import EANError, one_line
 from ean_mm.launch.data_config import mend_loaders, set_data_root, set_loader_options
 from ean_mm.launch.option_action import OptionAction
+from ean_mm.optim_wrapper import processor_has_bfloat16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,18 +103,28 @@ def load_config(path: str, options: Optional[dict], data_root: Optional[str]) ->
 
 
 def enable_amp(cfg: Config) -> None:
-    """Train with automatic mixed precision.
+    """Train with automatic mixed precision: on a CPU in bfloat16.
 
     Raises:
-        ValueError: There is no GPU, or the optimizer wrapper is a special one.
+        ValueError: There is neither a GPU nor a processor that computes in bfloat16, or
+            the optimizer wrapper is a special one.
     """
-    if not torch.cuda.is_available():
-        raise EANError('--amp needs a GPU and there is none; train without it')
+    on_gpu = torch.cuda.is_available()
+    if not on_gpu and not processor_has_bfloat16():
+        raise EANError(
+            '--amp needs a GPU, or a processor with AVX512_BF16 or AMX, and there is '
+            'neither; train without it'
+        )
     kind = type_name(cfg.optim_wrapper, 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'CPUAmpOptimWrapper'):
         raise EANError(f'--amp does not work with optim_wrapper.type={kind!r}')
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if on_gpu:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
+        for name in ('loss_scale', 'dtype', 'use_fsdp'):  # of AmpOptimWrapper
+            cfg.optim_wrapper.pop(name, None)
 
 
 def enable_auto_scale_lr(cfg: Config) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any, Optional, Sequence, Tuple
 
-import torch
 from mmengine.model import BaseModule
 from mmpretrain.models.backbones.resnet import BasicBlock, Bottleneck, ResLayer
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from ean_mm.models.attention import GateAttention, attend
 from ean_mm.models.attention.base import gives_gate, is_tracing
 from ean_mm.models.fused import (
+    INVERTIBLE,
     InvertibleGatedReLU,
     PooledMap,
     gated_sum,
@@ -100,7 +100,7 @@ class AttentionBlock(BaseModule):
             attention.invertible
             and isinstance(self.relu, nn.ReLU)
             and needs_gradient(residual)
-            and residual.dtype in (torch.float32, torch.float64)
+            and residual.dtype in INVERTIBLE
             and not is_tracing()
             # as what instance norm returns; it may not be overwritten by PooledMap
             and not residual._is_view()

@@ -32,6 +32,10 @@ def gated_sum(
     return torch.addcmul(addend, factor, gate, out=out).view(residual.shape)
 
 
+INVERTIBLE = (torch.float32, torch.float64, torch.bfloat16)
+"""types of feature maps whose rounding errors :class:`InvertibleGatedReLU` allows"""
+
+
 class PooledMap(torch.autograd.Function):
     """A feature map and its global average ``(N, C, 1, 1)``.
 
@@ -46,7 +50,7 @@ class PooledMap(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, grad_average: Tensor) -> Tensor:
-        share = grad_average / (grad.shape[2] * grad.shape[3])
+        share = (grad_average / (grad.shape[2] * grad.shape[3])).to(grad.dtype)
         return grad + share if torch.is_grad_enabled() else grad.add_(share)
 
 
@@ -57,12 +61,16 @@ class InvertibleGatedReLU(torch.autograd.Function):
     ``residual``: where the ReLU is open, ``residual * gate = result - shortcut``, so
     that the gate's gradient is ``sum(grad * (result - shortcut)) / gate``. A sigmoid's
     own derivative then multiplies by its value, so that the error of the logit's
-    gradient stays at the rounding error of the shortcut however small the gate is.
+    gradient stays at the rounding error of the shortcut however small the gate is. In
+    bfloat16 that is large for one position, and averages out in the sum over space.
     """
 
     @staticmethod
     def forward(ctx: Any, residual: Tensor, gate: Tensor, shortcut: Tensor) -> Tensor:
-        torch.addcmul(shortcut, residual, gate, out=residual).relu_()
+        if residual.dtype == torch.bfloat16:  # slow in addcmul, up to ten times
+            residual.mul_(gate.to(residual.dtype)).add_(shortcut).relu_()
+        else:
+            torch.addcmul(shortcut, residual, gate, out=residual).relu_()
         ctx.mark_dirty(residual)
         ctx.save_for_backward(residual, gate, shortcut)
         return residual
@@ -79,7 +87,7 @@ class InvertibleGatedReLU(torch.autograd.Function):
         else:
             product = out = residual.mul_(grad)
         grad_gate = product.sum((2, 3), keepdim=True) / gate.clamp(min=smallest)
-        return torch.mul(grad, gate, out=out), grad_gate, grad
+        return torch.mul(grad, gate.to(grad.dtype), out=out), grad_gate, grad
 
 
 def needs_gradient(*tensors: Tensor) -> bool:

@@ -94,7 +94,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         choices=['f32', 'bf16'],
         default=['f32'],
-        help='in OpenVINO; default: %(default)s',
+        help='in OpenVINO, and of --training; default: %(default)s',
     )
     add('--training', action='store_true', help='time training steps')
     add(
@@ -176,9 +176,10 @@ def run(args: argparse.Namespace) -> Dict[str, Any]:
 
 def forms(args: argparse.Namespace) -> List[Form]:
     """List what the networks are timed as."""
-    deployed = dict(yes=[True], no=[False], both=[False, True])[args.deployed]
     if args.training:
-        deployed = [False]
+        trained = product(args.memory_format, args.precision)
+        return [Form(False, layout, 'torch', each) for layout, each in trained]
+    deployed = dict(yes=[True], no=[False], both=[False, True])[args.deployed]
     found = []
     for runtime in args.runtime:
         if runtime == 'torch':

@@ -25,7 +25,8 @@ class Setting:
 
     def __str__(self) -> str:
         form = 'deployed' if self.deployed else 'as trained'
-        form = 'training' if self.training else form
+        if self.training:
+            form = 'training' if self.precision == 'f32' else 'training in bfloat16'
         threads = f'{self.threads} thread{"s" * (self.threads > 1)}'
         if self.runtime != 'torch':
             return f'{self.runtime}, {self.precision}, batch {self.batch}, {threads}'

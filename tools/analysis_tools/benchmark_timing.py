@@ -30,27 +30,36 @@ class TrainingStep:
 
     Args:
         model: The backbone, in training mode.
+        precision: ``'f32'``, or ``'bf16'`` for a forward pass under autocast.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, precision: str = 'f32') -> None:
         self.model = model
+        self.autocasts = precision == 'bf16'
         self.optimizer = torch.optim.SGD(
             model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4
         )
 
     def __call__(self, images: Tensor) -> None:
-        features = self.model(images)
+        kind = images.device.type
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=self.autocasts):
+            features = self.model(images)
         last = features if isinstance(features, Tensor) else features[-1]
-        last.square().mean().backward()
+        last.float().square().mean().backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
 
 
 def peak_memory(
-    network: TimedNetwork, memory_format: str, shape: Sequence[int], device: str
+    network: TimedNetwork,
+    memory_format: str,
+    precision: str,
+    shape: Sequence[int],
+    device: str,
 ) -> float:
     """Return the MiB that this process, or CUDA, has held in three training steps."""
-    step = TrainingStep(prepare(network, False, memory_format, device, training=True))
+    model = prepare(network, False, memory_format, device, training=True)
+    step = TrainingStep(model, precision)
     images = torch.randn(shape).to(device, memory_format=MEMORY_FORMATS[memory_format])
     for _ in range(3):
         step(images)
@@ -146,7 +155,8 @@ def measure(
             in_format = images.to(memory_format=MEMORY_FORMATS[form.memory_format])
             calls: List[Tuple[Callable[[Tensor], Any], Tensor]]
             if args.training:
-                calls = [(TrainingStep(model), in_format) for model in models]
+                steps = [TrainingStep(model, form.precision) for model in models]
+                calls = [(step, in_format) for step in steps]
             else:
                 inputs = [images if n.is_reference else in_format for n in networks]
                 calls = list(zip(runs.open(), inputs))
@@ -159,6 +169,7 @@ def measure(
                     of_network = (
                         network,
                         form.memory_format,
+                        form.precision,
                         images.shape,
                         args.device,
                     )

@@ -18,6 +18,7 @@ from ean_mm.fileio import atomic_write
 from ean_mm.launch import (
     add_hook,
     check,
+    enable_amp,
     explain_errors,
     load_config,
     quiet_runner,
@@ -35,6 +36,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--iterations', type=int, default=10)
     parser.add_argument('--threads', type=int, help="torch's threads")
     parser.add_argument('--channels-last', action='store_true')
+    parser.add_argument(
+        '--amp', action='store_true', help='time each config in mixed precision, too'
+    )
     parser.add_argument('--out', help='JSON file for the results')
     return parser.parse_args()
 
@@ -46,11 +50,16 @@ class Training:
         config: Path of the config.
         args: The command line.
         work_dir: Folder for the runner.
+        amp: Whether to train in mixed precision.
     """
 
-    def __init__(self, config: str, args: argparse.Namespace, work_dir: str) -> None:
-        self.name = Path(config).stem
+    def __init__(
+        self, config: str, args: argparse.Namespace, work_dir: str, amp: bool = False
+    ) -> None:
+        self.name = Path(config).stem + (' --amp' if amp else '')
         cfg = load_config(config, None, args.data_root)
+        if amp:
+            enable_amp(cfg)
         add_hook(cfg, 'MaskHook')
         check(cfg, ('train_dataloader',))
         runner = quiet_runner(cfg, work_dir, seed=0)
@@ -70,7 +79,11 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
-        trainings = [Training(config, args, folder) for config in args.configs]
+        trainings = [
+            Training(config, args, folder, amp)
+            for amp in ([False, True] if args.amp else [False])
+            for config in args.configs
+        ]
         steps = [training.step for training in trainings]
         seconds = time_alternately(steps, WARM_UP + args.iterations)[:, WARM_UP:]
     results = [

@@ -121,8 +121,12 @@ def statistics_dtype(x: Tensor) -> torch.dtype:
 def global_average_pool(x: Tensor) -> Tensor:
     """Average ``(N, C, H, W)`` over space to ``(N, C)``, at least in float32."""
     dtype = statistics_dtype(x)
-    on_cpu = x.device.type == 'cpu' and x.dtype == dtype
-    if on_cpu and is_channels_last(x) and not (x.requires_grad or is_tracing()):
+    on_cpu = x.device.type == 'cpu' and not is_tracing()
+    if on_cpu and x.dtype == torch.bfloat16 and torch.is_autocast_enabled('cpu'):
+        # Much faster than `mean`. It adds in float32 and rounds the sum, as a layer
+        # that takes the average would.
+        return x.sum((2, 3)).to(dtype) / (x.shape[2] * x.shape[3])
+    if on_cpu and x.dtype == dtype and is_channels_last(x) and not x.requires_grad:
         # Twice as fast as `mean`. An export would fix height and width, and the
         # backward pass would keep `x`.
         return F.avg_pool2d(x, x.shape[2:]).flatten(1)

@@ -136,7 +136,10 @@ class SGEAttention(GateAttention):
         """Return one gate map a group, ``(N, groups, H, W)``."""
         # Autocast would take the sums over space in half precision.
         with torch.autocast(x.device.type, enabled=False):
-            similarity = self.similarity(x.to(statistics_dtype(x)))
+            dtype = statistics_dtype(x)
+            in_bfloat16 = x.device.type == 'cpu' and x.dtype == torch.bfloat16
+            # on a CPU its sums are taken in float32, without a copy of `x`
+            similarity = self.similarity(x if in_bfloat16 else x.to(dtype)).to(dtype)
             scale = self.weight.to(similarity), self.bias.to(similarity), self.eps
             trains = torch.is_grad_enabled() and similarity.requires_grad
             if trains and not is_tracing():
@@ -154,7 +157,7 @@ class SGEAttention(GateAttention):
         Returns:
             The similarity ``(N, groups, H, W)``, in the memory order of ``x``.
         """
-        mean = global_average_pool(x)
+        mean = global_average_pool(x).to(x.dtype)
         if self.groups == self.channels:  # the sum over a channel would be a copy
             return x * mean[..., None, None]
         mean = mean.unflatten(1, (self.groups, -1))
@@ -192,7 +195,7 @@ class _SGEForInput(SGEAttention):
         # SGE computes in float32 at least, whatever the layer's type.
         weight = conv.weight.flatten(1).to(x.dtype)
         bias = None if conv.bias is None else conv.bias.to(x.dtype)
-        mean = F.linear(global_average_pool(x), weight, bias)
+        mean = F.linear(global_average_pool(x).to(x.dtype), weight, bias)
         mean = mean.unflatten(1, (self.groups, -1)).transpose(0, 1)
         # (groups, N, C_in)
         projection = torch.bmm(mean, weight.unflatten(0, (self.groups, -1)))
