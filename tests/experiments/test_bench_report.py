@@ -17,6 +17,7 @@ from studies.bench import (
     Job,
     analyse,
     bench_block,
+    longer_block,
     ordered_jobs,
     ordered_masks,
     pilots_block,
@@ -211,3 +212,14 @@ def test_a_pilot_of_another_processor_is_compared_with_the_bench():
     assert re.search(r'4 trainings of `pilot_x.csv` \(another .* were repeated', block)
     assert 'differ by +0.45 points' in block and 'deviation of 0.06' in block
     assert 'were repeated' not in pilots_block({'pilot_x.csv': shifted}, [])
+
+
+def test_what_is_expected_is_compared_with_longer_trainings():
+    rows = trainings(100, noise=0.2)
+    truth = {mask: 2 * bits_of(mask)[0] + 0.1 * n for n, mask in
+             enumerate(ordered_masks()[100:110])}  # fmt: skip
+    block = longer_block({'SE': rows, 'DIA': rows}, {'SE': truth})
+    (line,) = re.findall(r'\| SE \| test accuracy \| (\d+) \| 10 \|.* (\S+) \|', block)
+    assert int(line[0]) < 100 and float(line[1]) > 0.7
+    assert 'DIA' not in block
+    assert longer_block({'SE': rows}, {}) == 'There are too few masks to compare.'

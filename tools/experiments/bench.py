@@ -15,7 +15,7 @@ import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import List, Tuple
+from typing import Dict, Iterable, List, Tuple
 
 import torch
 
@@ -30,6 +30,7 @@ from studies.bench import (
     bench_block,
     do_jobs,
     has_row,
+    longer_block,
     ordered_jobs,
     pilot_block,
     pilot_jobs,
@@ -39,8 +40,9 @@ from studies.bench import (
 )
 from studies.bench.plot import draw_bench
 from studies.command_line import add_report_arguments, report
+from studies.fidelity import FidelityTable
 from studies.protocols import PROTOCOLS
-from studies.results import Row, Rows
+from studies.results import Results, Row, Rows
 
 Work = List[Tuple[Bench, Path]]
 
@@ -209,9 +211,29 @@ def show(args: argparse.Namespace) -> None:
     if paths:
         pilots = {path.name: Rows(path, COLUMNS).rows for path in paths}
         blocks[f'{args.protocol} pilots'] = pilots_block(pilots, rows)
+    blocks[f'{args.protocol} and longer trainings'] = longer_block(
+        {name: list(own.trainings.values()) for name, own in found.items()},
+        longer_trainings(args, found),
+    )
     report(args, blocks)
     if args.figure and found:
         draw_bench(list(found.values())).savefig(args.figure, dpi=150)
+
+
+def longer_trainings(
+    args: argparse.Namespace, attentions: Iterable[str]
+) -> Dict[str, Dict[str, float]]:
+    """Return the accuracies of ResNet-20's masks by the protocol *mini*, in percent."""
+    results = Results(args.folder / 'results.csv')
+    return {
+        attention: {
+            mask: statistics.fmean(values)
+            for mask, values in FidelityTable('mini', 'ResNet-20', attention)
+            .masks(results)
+            .items()
+        }
+        for attention in attentions
+    }
 
 
 def _csv(args: argparse.Namespace, attention: str) -> Path:

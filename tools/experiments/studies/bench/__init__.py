@@ -1,6 +1,7 @@
 """A bench: every mask of a network of nine blocks, really trained, and what it says."""
 
 from studies.bench.analysis import Analysis, analyse
+from studies.bench.longer import longer_block
 from studies.bench.order import Job, ordered_jobs, ordered_masks, pilot_jobs
 from studies.bench.pilot import pilot_block, pilots_block
 from studies.bench.report import bench_block
@@ -16,6 +17,7 @@ __all__ = [
     'bench_block',
     'do_jobs',
     'has_row',
+    'longer_block',
     'ordered_jobs',
     'ordered_masks',
     'pilot_block',
