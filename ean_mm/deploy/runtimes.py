@@ -84,6 +84,12 @@ class OpenVINONetwork:
             self.model = openvino_core().read_model(file)
         except RuntimeError as error:
             raise _unreadable(file, 'OpenVINO', error) from error
+        if precision == 'bf16':
+            # What comes after the last convolutions is left in float32 otherwise: with
+            # attention, the sums of the whole last stage, with conversions of the maps
+            # between them. Batch 1, SE everywhere: +0.4 instead of +4.0 % over plain.
+            for node in self.model.get_ops():
+                node.get_rt_info()['enforceBF16evenForGraphTail'] = 'true'
         shape = self.model.input().partial_shape
         self.shape = [each.get_length() if each.is_static else None for each in shape]
         self.compiled: Dict[Optional[Tuple[int, ...]], Any] = {}

@@ -5,7 +5,12 @@ from typing import Any, Tuple
 import torch
 from torch import Tensor
 
-from ean_mm.models.attention.base import global_average_pool, grouped, is_tracing
+from ean_mm.models.attention.base import (
+    global_average_pool,
+    grouped,
+    is_tracing,
+    scale,
+)
 
 
 def gated_sum(
@@ -21,10 +26,10 @@ def gated_sum(
         inplace: Whether ``residual`` may be overwritten with the result. No gradient
             may need it.
     """
+    if is_tracing() or needs_gradient(residual, gate, shortcut):
+        return scale(residual, gate) + shortcut  # nothing that exports as a reshape
     factor, gate = grouped(residual, gate)
     addend = shortcut.view(factor.shape)
-    if is_tracing() or needs_gradient(residual, gate, shortcut):
-        return (factor * gate + addend).view(residual.shape)
     if not factor.dtype == gate.dtype == addend.dtype:
         return (factor * gate).add_(addend).view(residual.shape)
     # A view of its own could differ in the stride of a batch of one, and be refused.
