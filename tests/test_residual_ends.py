@@ -138,6 +138,15 @@ def test_a_line_in_the_config_adds_a_block():
     assert_close(model(images), [theirs.late(early)], 1e-6)
 
 
+def test_a_backbone_that_cannot_run_the_image_is_refused_in_one_line():
+    class Demanding(MyNetwork):
+        def forward(self, x, y):
+            return [x, y]
+
+    with pytest.raises(EANError, match='Demanding is no backbone .* cannot run an im'):
+        EANWrapper(dict(type=Demanding), attention=SE, **MINE)
+
+
 def test_blocks_without_a_shortcut_can_be_left_out():
     for name, everywhere, fewer in [
         ('mmdet.CSPNeXt', (1, 2, 2, 1), (1, 2, 2)),

@@ -1,6 +1,5 @@
 """Shared attention and a mask for a backbone of another package."""
 
-import types
 from functools import cache
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
@@ -9,6 +8,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from ean_mm.errors import EANError
+from ean_mm.model_config import class_of
 from ean_mm.models.masked_backbone import MaskedBackbone
 from ean_mm.models.residual_blocks import (
     Names,
@@ -53,7 +53,7 @@ class EANWrapper(MaskedBackbone, BaseModule):
         deploy: See :class:`~ean_mm.EANResNet`.
         pretrained: Path or URL of a checkpoint; short for
             ``init_cfg=dict(type='Pretrained', checkpoint=...)``, as mmseg passes it.
-        init_cfg: In place of the backbone's own.
+        init_cfg: Of the backbone, whose own config has none then.
 
     Raises:
         ValueError: The backbone is unknown or not of residual blocks, or the other
@@ -89,19 +89,13 @@ class EANWrapper(MaskedBackbone, BaseModule):
                 'goes into backbone=dict(...)'
             )
         inner: Any = _build(backbone, pretrained, init_cfg)
-        try:
-            ends = find_ends(inner, residual_ends or {}, shortcut_only)
-            groups = group_ends(inner, ends, backbone.get('in_channels', 3))
-        except EANError as error:
-            raise EANError(
-                f'{type(inner).__name__} is no backbone for EANWrapper: {error}'
-            ) from error
         if replace_attention:
             remove_attention(inner)
+        ends = find_ends(inner, residual_ends or {}, shortcut_only)
         self.__class__ = _extended(type(self), type(inner))  # type: ignore[arg-type]
         self.__dict__ = vars(inner)
-        self._ends = groups
-        self.stage_blocks = tuple(map(len, groups))
+        self._ends = group_ends(inner, ends, backbone.get('in_channels', 3))
+        self.stage_blocks = tuple(map(len, self._ends))
         self._finish_init(attention, mask, share, freeze_attention, deploy)
 
     @property
@@ -114,62 +108,50 @@ class EANWrapper(MaskedBackbone, BaseModule):
 
     def _hand_out(self) -> None:
         """Let the ends of the residual branches know their attention."""
-        for ends, places in zip(self._ends, self._places):
+        for ends, places, modules in zip(self._ends, self._places, self.plugged):
             before = None
-            for end, place in zip(ends, places):
+            for end, place, attention in zip(ends, places, modules):
                 end.place, end.before, end.handed_on = place, None, False
-                if place is not None and self.share == 'stage':
+                if self.share == 'stage' and getattr(attention, 'stateful', False):
+                    if before is not None:
+                        before.handed_on = True
                     end.before, before = before, end
-                    if end.before is not None:
-                        end.before.handed_on = True
                 end.hang()  # norm folding may have replaced the layer
+
+    def __reduce_ex__(self, protocol: Any) -> Tuple:
+        return _restore, type(self).__bases__, vars(self)
 
 
 def _build(cfg: Dict[str, Any], pretrained: Optional[str], init_cfg: Any) -> nn.Module:
     """Build the backbone, with the initialisation that the wrapper was given."""
-    if not isinstance(cfg, dict) or 'type' not in cfg:
+    cls = class_of(
+        cfg,
+        'backbone',
+        example="dict(type='mmdet.ResNeXt', depth=50)",
+        hint="write its toolbox before its name, as 'mmdet.ResNeXt'",
+    )
+    if hasattr(cls, 'set_mask'):
         raise EANError(
-            f"backbone={cfg!r} is no config; give a dict as dict(type='mmdet.ResNeXt', "
-            'depth=50)'
+            f'{cls.__name__} takes attention and mask itself; name it without '
+            'EANWrapper'
         )
     given = [pretrained, init_cfg, cfg.get('pretrained'), cfg.get('init_cfg')]
     if sum(value is not None for value in given) > 1:
         raise EANError('give one of pretrained and init_cfg, once')
-    cfg = dict(cfg)
     if pretrained is not None:
         init_cfg = dict(type='Pretrained', checkpoint=pretrained)
     if init_cfg is not None:
-        cfg['init_cfg'] = init_cfg
-    kind = cfg['type']
-    with MODELS.switch_scope_and_registry(cfg.get('_scope_')) as registry:
-        if isinstance(kind, str) and registry.get(kind) is None:
-            raise EANError(
-                f'backbone {kind!r} is not registered; write its toolbox before its '
-                "name, as 'mmdet.ResNeXt'"
-            )
+        cfg = {**cfg, 'init_cfg': init_cfg}
     try:
-        inner = MODELS.build(cfg)
+        return MODELS.build(cfg)
     except (AssertionError, KeyError, TypeError) as error:
-        raise EANError(f'backbone {kind!r} cannot be built: {error}') from error
-    if hasattr(inner, 'set_mask'):
-        raise EANError(
-            f'{type(inner).__name__} takes attention and mask itself; name it without '
-            'EANWrapper'
-        )
-    return inner
+        raise EANError(f'backbone {cfg["type"]!r} cannot be built: {error}') from error
 
 
 @cache
 def _extended(mixin: Any, kind: Any) -> Any:
     """Make a class of a mixin and a class, with the name of the latter."""
-
-    def reduce(self: Any, protocol: int) -> Tuple:
-        return _restore, (mixin, kind), vars(self)
-
-    members = dict(__module__=kind.__module__, __reduce_ex__=reduce)
-    return types.new_class(
-        kind.__name__, (mixin, kind), exec_body=lambda body: body.update(members)
-    )
+    return type(kind.__name__, (mixin, kind), dict(__module__=kind.__module__))
 
 
 def _restore(mixin: Any, kind: Any) -> Any:

@@ -1,15 +1,15 @@
 """Which blocks of a backbone take attention, and which of them share a module."""
 
-from functools import partial
-from operator import attrgetter
+from contextlib import suppress
 from typing import Any, Dict, List, Mapping, Sequence, Union
 
 import torch
 from mmpretrain.models.utils.sparse_modules import SparseHelper
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from ean_mm.errors import EANError, one_line
-from ean_mm.models.residual_end import ResidualEnd
+from ean_mm.models.residual_end import ResidualEnd, as_maps
 
 Names = Union[str, Sequence[str]]
 
@@ -56,31 +56,25 @@ def find_ends(
     for name, block in backbone.named_modules():
         kinds = [kind.__name__ for kind in type(block).__mro__]
         layers = next((table[kind] for kind in kinds if kind in table), ())
-        if not name or not layers:
-            continue
         if shortcut_only and not all(getattr(block, flag, True) for flag in SHORTCUTS):
             continue
-        layers = [layers] if isinstance(layers, str) else layers
-        there = [layer for layer in layers if _has(block, layer)]
-        if not there:
+        layers = (layers,) if isinstance(layers, str) else layers
+        for layer in layers:
+            with suppress(AttributeError):
+                ends[name] = ResidualEnd(block, layer)
+                break
+        if layers and name not in ends:
             raise EANError(
                 f'{kinds[0]} has no layer {" or ".join(layers)}; say which one ends '
                 f"its residual branch: residual_ends=dict({kinds[0]}='LAYER')"
             )
-        ends[name] = ResidualEnd(block, there[0])
     if not ends:
         raise EANError(
-            'it has no residual blocks of a known class; if it has others, say which '
-            "layer ends their residual branch: residual_ends=dict(MyBlock='conv2')"
+            f'{type(backbone).__name__} is no backbone for EANWrapper: it has no '
+            'residual blocks of a known class; if it has others, say which layer ends '
+            "their residual branch: residual_ends=dict(MyBlock='conv2')"
         )
     return ends
-
-
-def _has(block: nn.Module, name: str) -> bool:
-    try:
-        return isinstance(attrgetter(name)(block), nn.Module)
-    except AttributeError:
-        return False
 
 
 @torch.no_grad()
@@ -106,27 +100,27 @@ def group_ends(
     Raises:
         ValueError: The backbone cannot be run.
     """
+    names = {end.layer: name for name, end in ends.items()}
     shapes: Dict[str, Any] = {}
 
-    def note(name: str, x: Tensor) -> Tensor:
-        shapes.setdefault(name, x.shape[1:])
-        return x
+    def note(layer: nn.Module, args: Any, out: Tensor) -> None:
+        if layer in names:
+            shapes.setdefault(names[layer], as_maps(layer, out).shape[1:])
 
-    for name, end in ends.items():
-        end.place = [partial(note, name)], 0  # type: ignore[assignment]
     image = next(backbone.parameters()).new_zeros(1, in_channels, SIZE, SIZE)
     # SparK's networks see the patches that are active: here the only one.
-    active = SparseHelper._cur_active
     SparseHelper._cur_active = image.new_ones(1, 1, 1, 1)
     backbone.eval()
     try:
-        backbone(image)
+        with register_module_forward_hook(note):
+            backbone(image)
     except Exception as error:
         raise EANError(
-            f'it cannot run an image of shape {tuple(image.shape)}: {one_line(error)}'
+            f'{type(backbone).__name__} is no backbone for EANWrapper: it cannot run '
+            f'an image of shape {tuple(image.shape)}: {one_line(error)}'
         ) from error
     finally:
-        SparseHelper._cur_active = active
+        SparseHelper._cur_active = None
     backbone.train()
     groups: Dict[Any, List[ResidualEnd]] = {}
     last = None
@@ -135,14 +129,11 @@ def group_ends(
             group = groups.setdefault((name.partition('.')[0], shape), [])
         group.append(ends[name])
         ends[name].channels, last = shape[0], shape
-    for end in ends.values():
-        end.place = None
     return [*groups.values()]
 
 
 def remove_attention(backbone: nn.Module) -> None:
     """Replace a backbone's own squeeze-and-excitation by identities."""
-    for module in [*backbone.modules()]:
-        for name, child in module.named_children():
-            if type(child).__name__ in OWN_ATTENTION:
-                setattr(module, name, nn.Identity())
+    for name, module in [*backbone.named_modules()]:
+        if type(module).__name__ in OWN_ATTENTION:
+            backbone.set_submodule(name, nn.Identity())

@@ -1,7 +1,6 @@
 """Attention at the end of a residual branch, in a block of any package."""
 
-from operator import attrgetter
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Optional, Tuple
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -20,8 +19,10 @@ class ResidualEnd:
 
     Args:
         block: The residual block.
-        layer: Name of the layer in it, as ``'norm3'``. A linear layer has maps of
-            shape ``(N, H, W, C)``, any other ``(N, C, H, W)``.
+        name: Name of the layer in it, as ``'norm3'``.
+
+    Raises:
+        AttributeError: There is no such layer.
     """
 
     channels: int
@@ -39,51 +40,47 @@ class ResidualEnd:
     state: Any = None
     """the state after this block, until the next one takes it"""
 
-    def __init__(self, block: Any, layer: str) -> None:
-        self.block, self.name = block, layer
-        self.layer = self.handle = None
+    def __init__(self, block: Any, name: str) -> None:
+        self.block, self.name = block, name
+        self.hang()
         block.register_forward_pre_hook(self.hang)
         if getattr(block, 'with_cp', False):
             # The reentrant form, theirs, breaks a module that is used twice under DDP,
             # and cannot hand on a state.
             block.with_cp, block.forward = False, self.checkpointed
-        self.hang()
+
+    @property
+    def layer(self) -> nn.Module:
+        """The layer that has the name now."""
+        return self.block.get_submodule(self.name)
 
     def hang(self, *call: Any) -> None:
-        """Follow the layer that has the name now."""
-        layer = attrgetter(self.name)(self.block)
-        if layer is not self.layer:
-            if self.handle is not None:
-                self.handle.remove()
-            self.layer, self.handle = layer, layer.register_forward_hook(self)
+        """Follow the layer, unless this is done already."""
+        if self not in self.layer._forward_hooks.values():
+            self.layer.register_forward_hook(self)
 
     def __call__(self, layer: nn.Module, args: Any, out: Tensor) -> Optional[Tensor]:
         """Attend to what the layer returns."""
         (attention,) = modules_at([self.place])
         if attention is None:
             return None
-        takes = self.before is not None and getattr(attention, 'stateful', False)
-        state = self._take(attention) if takes else None
-        x = out.permute(0, 3, 1, 2) if isinstance(layer, nn.Linear) else out
-        y, state = attend(attention, x, state)
+        state = None
+        if self.before is not None:
+            state, self.before.state = self.before.state, None
+            if state is None:
+                raise EANError(
+                    f'{type(attention).__name__} goes on from the block before, and '
+                    f'{type(self.block).__name__} passes its {self.name} several times '
+                    'in a call or is checkpointed from outside; use attention without '
+                    "a state, or share='block'"
+                )
+        y, state = attend(attention, as_maps(layer, out), state)
         self.state = state if self.handed_on else None
         if not isinstance(attention, GateAttention) and y.requires_grad:
             # Blocks add the shortcut in place, to what a user's attention may have
             # kept for its backward pass.
             y = y.clone()
         return y.permute(0, 2, 3, 1) if isinstance(layer, nn.Linear) else y
-
-    def _take(self, attention: nn.Module) -> Any:
-        assert self.before is not None
-        state, self.before.state = self.before.state, None
-        if state is None:
-            raise EANError(
-                f'{type(attention).__name__} goes on from the block before, and '
-                f'{type(self.block).__name__} passes its {self.name} several times '
-                'in a call or is checkpointed from outside; use attention without a '
-                "state, or share='block'"
-            )
-        return state
 
     def checkpointed(self, x: Tensor) -> Tensor:
         """Run the block with activation checkpointing, the state among its inputs."""
@@ -101,5 +98,7 @@ class ResidualEnd:
         finally:
             self.state = None
 
-    def __getstate__(self) -> Dict[str, Any]:
-        return {**vars(self), 'state': None}  # which cannot be copied
+
+def as_maps(layer: nn.Module, out: Tensor) -> Tensor:
+    """Return ``(N, C, H, W)`` of what a layer returns: a linear one has C last."""
+    return out.permute(0, 3, 1, 2) if isinstance(layer, nn.Linear) else out

@@ -1,19 +1,20 @@
 """Build an attention module from its config."""
 
 import inspect
-from typing import Any, Dict, Optional
+from typing import Any
 
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import nn
 
 from ean_mm.errors import EANError
+from ean_mm.model_config import class_of
 
 CHANNEL_ARGUMENTS = ('channels', 'in_channels', 'dim')
 """Names under which attention modules take their number of channels."""
 
 
-def build_attention(cfg: Optional[Dict[str, Any]], channels: int) -> nn.Module:
+def build_attention(cfg: Any, channels: int) -> nn.Module:
     """Build a registered attention module for feature maps of ``channels`` channels.
 
     The module may be one of this package's or any ``nn.Module`` in a registry that
@@ -27,22 +28,15 @@ def build_attention(cfg: Optional[Dict[str, Any]], channels: int) -> nn.Module:
     Raises:
         ValueError: The type is missing, not registered or no ``nn.Module``.
     """
-    if not isinstance(cfg, dict) or 'type' not in cfg:
-        raise EANError(
-            f"attention={cfg!r} is no config; give a dict as dict(type='SEAttention'), "
-            'or None for the plain network'
-        )
+    known = sorted(name for name in MODELS.module_dict if name.endswith('Attention'))
+    cls = class_of(
+        cfg,
+        'attention',
+        example="dict(type='SEAttention'), or None for the plain network",
+        hint=f'known here are {", ".join(known)}. Name the module that registers yours '
+        "in custom_imports=dict(imports=['...'])",
+    )
     kind = cfg['type']
-    with MODELS.switch_scope_and_registry(cfg.get('_scope_')) as registry:
-        cls = registry.get(kind) if isinstance(kind, str) else kind
-    if cls is None:
-        known = ', '.join(
-            sorted(name for name in MODELS.module_dict if name.endswith('Attention'))
-        )
-        raise EANError(
-            f'attention {kind!r} is not registered; known here are {known}. Name the '
-            "module that registers yours in custom_imports=dict(imports=['...'])"
-        )
     parameters = inspect.signature(cls).parameters
     taken = next((name for name in CHANNEL_ARGUMENTS if name in parameters), None)
     arguments = {key: cfg[key] for key in cfg if key not in ('type', '_scope_')}
