@@ -4,11 +4,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 
-from ean_mm.errors import EANError
+from ean_mm.errors import EANError, one_line
 from ean_mm.mask_file import read_fitting_file, read_mask_file, write_mask_file
 from ean_mm.mask_parsing import (
     as_bits,
@@ -149,6 +149,20 @@ class Mask:
     def codes(self) -> Tuple[int, ...]:
         """One decimal a stage, its first block being the most significant bit."""
         return tuple(int(group, 2) for group in str(self).split('-'))
+
+    @property
+    def block_names(self) -> List[List[str]]:
+        """The names of each stage's blocks in the network, as :attr:`info` has them.
+
+        A stage's list is empty where ``info['blocks']`` is missing or does not fit.
+        """
+        stages = self.info.get('blocks')
+        if not isinstance(stages, Sequence) or not (
+            all(isinstance(names, (list, tuple)) for names in stages)
+            and tuple(map(len, stages)) == self.stage_blocks
+        ):
+            return [[] for _ in self.stage_blocks]
+        return [[one_line(name) for name in names] for names in stages]
 
     @property
     def num_connections(self) -> int:

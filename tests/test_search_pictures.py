@@ -74,6 +74,28 @@ def test_a_long_network_is_drawn_in_rows_whose_stages_count_on():
     assert len({ax.get_xlim() for ax in figure.axes}) == 1
 
 
+def test_blocks_are_drawn_with_their_names_a_very_long_stage_in_several_rows():
+    names = [['stem.0'], [f'layer2.{i}' for i in range(47)], ['layer3.0', 'x' * 90]]
+    mask = Mask((1, 0) * 25, (1, 47, 2), dict(blocks=names))
+    figure = draw_masks(dict(backbone=mask), dict(backbone='SE'))
+    rows = [
+        [text.get_text() for text in ax.texts if text.get_rotation() == 90]
+        for ax in figure.axes
+    ]
+    assert [len(row) for row in rows] == [1 + 16, 16, 15 + 2]
+    drawn = [name for row in rows for name in row]
+    assert drawn[:-1] == ['stem.0', *names[1], 'layer3.0']
+    assert drawn[-1] == '…' + 'x' * 39
+    bits = [
+        t.get_text() for ax in figure.axes for t in ax.texts if t.get_text() in '01'
+    ]
+    assert ''.join(bits) == '10' * 25
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        bottom = min(text.get_window_extent().y0 for text in ax.texts)
+        assert bottom >= ax.get_window_extent().y0
+
+
 def test_a_curve_stands_at_the_middles_of_the_parts_of_the_training():
     curves = [
         training_plot.LearningCurve([2.0, 1.0], 800, False, ''),

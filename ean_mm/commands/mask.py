@@ -127,16 +127,9 @@ def _show(args: argparse.Namespace) -> int:
 
 def _names(mask: Mask, console: Console) -> List[List[str]]:
     """Say of each stage where in the network its blocks are, if the file says it."""
-    stages: Any = mask.info.get('blocks')
-    unknown: List[List[str]] = [[] for _ in mask.stages]
-    try:
-        if [*map(len, stages)] != [*mask.stage_blocks]:
-            return unknown
-        ends = [dict.fromkeys((str(names[0]), str(names[-1]))) for names in stages]
-    except (KeyError, TypeError):
-        return unknown
     to = ' to ' if console.options.ascii_only else ' … '
-    return [[printable(to.join(names))] for names in ends]
+    ends = (dict.fromkeys(names[:1] + names[-1:]) for names in mask.block_names)
+    return [[to.join(names)] if names else [] for names in ends]
 
 
 def _effects(args: argparse.Namespace) -> int:

@@ -1,12 +1,12 @@
 """Draw a mask on its network."""
 
 import argparse
-
-from matplotlib.figure import Figure
+import textwrap
 
 from ean_mm import Mask
+from ean_mm.errors import one_line
 from ean_mm.launch import explain_errors
-from ean_mm.visualization import draw_mask, require_picture
+from ean_mm.visualization import draw_masks, require_picture
 
 
 def main() -> None:
@@ -18,10 +18,13 @@ def main() -> None:
     mask = Mask.from_file(args.mask)
     facts = mask.info.get('attention')
     attention = facts.get('type') if isinstance(facts, dict) else facts
-    figure = Figure(figsize=(0.62 * len(mask.bits) + 1, 2.6), layout='constrained')
-    ax = figure.subplots()
-    draw_mask(ax, mask, str(attention or 'attention').replace('Attention', ''))
-    ax.set_title(f'{mask.info.get("network", "network")}, mask {mask}')
+    figure = draw_masks(
+        dict(mask=mask),
+        dict(mask=str(attention or 'attention').replace('Attention', '')),
+    )
+    network = one_line(mask.info.get('network', 'network'))
+    title = textwrap.fill(f'{network}, mask {mask}', int(9 * figure.get_figwidth()))
+    figure.suptitle(title, parse_math=False)
     figure.savefig(args.out, dpi=150)
 
 

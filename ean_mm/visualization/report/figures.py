@@ -28,7 +28,11 @@ def draw_figures(search: Search) -> Dict[str, Figure]:
         effects=draw_effects(search.effects) if search.effects else None,
         best=draw_masks(
             {
-                name: Mask.parse(bits, search.stage_blocks[name])
+                name: Mask(
+                    Mask.parse(bits, search.stage_blocks[name]).bits,
+                    search.stage_blocks[name],
+                    search.space.get(name, {}),  # with the names of the blocks
+                )
                 for name, bits in search.best.masks.items()
             },
             {name: search.attention(name) for name in search.stage_blocks},
