@@ -100,9 +100,10 @@ def parse_args() -> argparse.Namespace:
     add(
         '--references',
         nargs='*',
-        choices=['mmpretrain', 'timm'],
+        choices=['mmpretrain', 'timm', 'wrapper'],
         help='whose ResNet and SEResNet to time beside them, none if nothing follows; '
-        'default: mmpretrain, and timm where it is installed',
+        "wrapper: mmpretrain's in EANWrapper; default: mmpretrain, and timm where it "
+        'is installed',
     )
     add('--rounds', type=int, default=20, help='runs of each network in a setting')
     add('--repeats', type=int, default=3, help='repetitions of the whole, weights too')

@@ -9,7 +9,7 @@ import mmpretrain.models
 import torch
 from torch import nn
 
-from ean_mm import EANResNet, Mask
+from ean_mm import EANResNet, EANWrapper, Mask
 from ean_mm.deploy import MEMORY_FORMATS
 from ean_mm.models import count_parameters
 from ean_mm.profiling import count_flops
@@ -26,7 +26,8 @@ class TimedNetwork:
     """A network to time.
 
     Args:
-        source: The package it is from: ``'ean_mm'``, ``'mmpretrain'`` or ``'timm'``.
+        source: The package it is from: ``'ean_mm'``, ``'mmpretrain'`` or ``'timm'``;
+            ``'wrapper'`` for mmpretrain's in an ``EANWrapper``.
         network: Its name there, as ``'SEResNet-50'``.
         variant: ``'plain'``, ``'unshared'``, ``'shared'`` or a name of the mask.
         build: Makes it, with random weights.
@@ -90,6 +91,10 @@ def _reference(source: str, name: str, depth: int) -> Optional[partial]:
     if source == 'mmpretrain':
         cls = getattr(mmpretrain.models, name)
         return partial(cls, depth) if depth in cls.arch_settings else None
+    if source == 'wrapper':
+        attention = dict(type='SEAttention') if name.startswith('SE') else None
+        backbone = dict(type='mmpretrain.ResNet', depth=depth)
+        return partial(EANWrapper, backbone, attention=attention, share='block')
     import timm
 
     name = f'{name.lower()}{depth}'
