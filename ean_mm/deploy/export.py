@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from ean_mm.deploy.graph_form import in_graph_form
 from ean_mm.deploy.runtimes import SUFFIXES, import_extra, openvino_core
 from ean_mm.errors import EANError, one_line
 
@@ -47,6 +48,7 @@ def export(network: nn.Module, file: Union[str, Path], images: Tensor) -> None:
     one_size = any(getattr(m, 'exports_one_size', False) for m in network.modules())
     sizes = {} if one_size else {2: Dim.AUTO, 3: Dim.AUTO}
     network.eval()  # mmpretrain's returns None
+    network = in_graph_form(network, planar=suffix == '.onnx')
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder, 'network.onnx')
         try:

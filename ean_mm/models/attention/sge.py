@@ -171,10 +171,10 @@ class SGEAttention(GateAttention):
     def for_input_of(self, conv: nn.Conv2d) -> Optional['SGEAttention']:
         if self.channels > 8 * self.groups:
             return None  # it would read more weights than it saves features
-        return _SGEForInput(self, conv)
+        return SGEForInput(self, conv)
 
 
-class _SGEForInput(SGEAttention):
+class SGEForInput(SGEAttention):
     """SGE for the input of a 1x1 convolution.
 
     The similarity ``sum_c mean_c (w_c h + b_c)`` is, but for a constant that centring
