@@ -12,12 +12,14 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
 
 from ean_mm.launch import quiet_runner
 from ean_mm.search import SearchSpace
 from ean_mm.search.evaluation.batches import short_loader
 from ean_mm.search.evaluation.mask_training import MaskTraining
 from ean_mm.search.evaluation.short_config import short_config
+from ean_mm.search.evaluation.training_hooks import TrainingHook
 from ean_mm.search.space import Bits
 
 DIVERGED = 0.0
@@ -115,16 +117,7 @@ class BenchTraining(MaskTraining):
 
     def measure(self, bits: Bits) -> Dict[str, Any]:
         """Train a mask; return what was measured after every epoch, as columns."""
-        loader = short_loader(
-            self.cfg.train_dataloader,
-            self.images.train_set,
-            self.seed,
-            self.images.epoch,
-        )
-        # Measured by the hook; mmengine asks for a loader all the same.
-        _, training = self.run(
-            bits, self.iterations, loader, loader, Evaluator([]), judge=False
-        )
+        training = self.train(bits)
         test, reward = (self._hook.accuracies[name] for name in ('test', 'reward'))
         length = self.images.epoch
         losses = [
@@ -139,11 +132,33 @@ class BenchTraining(MaskTraining):
             train_losses=self._written(losses, math.nan, 4),
         )
 
+    def train(self, bits: Bits) -> TrainingHook:
+        """Train a mask from the start; return the hook that has its losses."""
+        loader = self.loader()
+        # Measured by hooks; mmengine asks for a loader all the same.
+        _, training = self.run(
+            bits, self.iterations, loader, loader, Evaluator([]), judge=False
+        )
+        return training
+
+    def loader(self) -> DataLoader:
+        """Return the training's batches."""
+        return short_loader(
+            self.cfg.train_dataloader,
+            self.images.train_set,
+            self.seed,
+            self.images.epoch,
+        )
+
     def _build(self, *args: Any) -> Any:
         runner = super()._build(*args)
+        self._watch(runner)
+        return runner
+
+    def _watch(self, runner: Runner) -> None:
+        """Register the hooks that measure a training."""
         self._hook = EpochHook(self.images.measured)
         runner.register_hook(self._hook)
-        return runner
 
     def _of_all_epochs(self, values: Sequence[float], missing: float) -> List[float]:
         """Return the values with those of the epochs after a diverged one."""
