@@ -20,7 +20,7 @@ MOST_STEPS = 12
 SHORT = 1
 """epochs of a short training"""
 MOST_IDLE = 30
-"""a searcher stops after so many steps in a row without a new training"""
+"""a searcher stops after so many masks in a row without a new training"""
 KEPT = 4
 """of so many masks that were trained for an epoch, one goes on to the end"""
 
@@ -103,7 +103,7 @@ def spend(searcher: BaseSearcher, account: Account) -> Dict[Request, float]:
             searcher.tell([request.bits for request in paid], rewards, rewards)
         elif isinstance(searcher, SurrogateSearcher):
             searcher.step += 1  # nothing of this step of the design is offered
-        idle = idle + 1 if len(told) == known else 0
+        idle = idle + searcher.masks_per_step if len(told) == known else 0
     return told
 
 
