@@ -147,7 +147,7 @@ def replay_supernets(
             for supernet in seeds:
                 masks = [
                     search(supernets, supernet, bench, epochs, seed)
-                    for seed in range(REPLAYS_OF_A_SUPERNET)
+                    for seed in range(min(args.seeds, REPLAYS_OF_A_SUPERNET))
                 ]
                 known = [truth(mask) for mask in masks if mask is not None]
                 if known:

@@ -1,7 +1,7 @@
 """Searches in trained supernets, replayed: what they recommend, at which cost."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -18,7 +18,7 @@ Values = Dict[Bits, float]
 PUBLISHED, IMPROVED = 'as published', 'balanced, decayed'
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Scored:
     """The scores of all masks in a supernet, made in one way.
 
@@ -85,6 +85,7 @@ class Supernets:
         return self.by_name.get(name, {})
 
 
+@cache
 def by_controller(scored: Scored, measure: str, seed: int) -> Tuple[Bits, float]:
     """Let the published controller search in a supernet.
 
