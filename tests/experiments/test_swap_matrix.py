@@ -168,12 +168,16 @@ def test_the_report_counts_configs_and_names_those_that_are_not_equal():
         row('b/one.py', 'refused', 'EANWrapper refuses: no | way', model='m2'),
         row('b/two.py', 'refused', 'the model of b/one.py', model='m2'),
         row('c/one.py', 'no residual backbone'),
+        row('d/one.py', 'not compared', model='m3'),
+        row('d/two.py', 'not compared', model='m3'),
     ]
     block = swap_block(rows)
     assert '| mmdet | `ResNet` | `EANResNet` | 4 | 2 | 2 | 2 | 0 | 0 |' in block
     assert '- mmdet, `b/one.py`, `b/two.py`: EANWrapper refuses: no   way' in block
     assert 'Of the 1 models that are equal, 1 are so bit for bit' in block
-    assert '1 more configs' in block and '2.5 hours' in block
+    assert '1 more configs have none of these' in block
+    assert 'and 2 have one but have not been compared' in block
+    assert '3.5 hours' in block
 
 
 def test_rows_are_removed_to_be_compared_again_and_reported(tool, tmp_path):

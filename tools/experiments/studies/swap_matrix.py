@@ -21,9 +21,11 @@ from studies.swap_comparison import Comparison, HostError, reason_of
 
 EQUAL, UNEQUAL, REFUSED = 'equal', 'unequal', 'refused'
 NOT_BUILT, NO_BACKBONE = 'cannot be built', 'no residual backbone'
+NOT_COMPARED = 'not compared'
+"""has a residual backbone; ``--again`` with this result compares it"""
 SAME_MODEL = 'the model of '
 
-RESULTS = (EQUAL, UNEQUAL, REFUSED, NOT_BUILT, NO_BACKBONE)
+RESULTS = (EQUAL, UNEQUAL, REFUSED, NOT_BUILT, NO_BACKBONE, NOT_COMPARED)
 
 COLUMNS = dict(
     toolbox=str,

@@ -9,6 +9,7 @@ from studies.swap_matrix import (
     EQUAL,
     NO_BACKBONE,
     NOT_BUILT,
+    NOT_COMPARED,
     REFUSED,
     SAME_MODEL,
     UNEQUAL,
@@ -29,7 +30,10 @@ def swap_block(rows: Sequence[Row]) -> str:
     Args:
         rows: A row for each config.
     """
-    with_backbone = _with_details([row for row in rows if row['result'] != NO_BACKBONE])
+    left_out = (NO_BACKBONE, NOT_COMPARED)
+    with_backbone = _with_details(
+        [row for row in rows if row['result'] not in left_out]
+    )
     if not with_backbone:
         return 'No config has been compared yet.'
     kinds: Dict[Tuple[str, ...], List[Row]] = {}
@@ -90,14 +94,16 @@ def _in_words(with_backbone: Sequence[Row], rows: Sequence[Row]) -> str:
     exact = [row for row in equal if row['details'].startswith('bit for bit')]
     wrapped = sum(' refuses: ' in row['details'] for row in equal)
     hours = sum(row['seconds'] for row in rows) / 3600
+    none = sum(row['result'] == NO_BACKBONE for row in rows)
+    waiting = sum(row['result'] == NOT_COMPARED for row in rows)
     return (
         f'Of the {len(_models(equal))} models that are equal, {len(_models(exact))} '
         f'are so bit for bit. {wrapped} of the equal configs have a ResNet with '
         'options (`dcn`, `plugins` or `multi_grid`) that `EANResNet` and its variants '
         'refuse in one line, and are equal in the `EANWrapper` that the line names. '
-        f'{len(rows) - len(with_backbone)} more configs have none of these backbones, '
-        f'or have not been compared since the wrapper takes theirs. {hours:.1f} hours '
-        'on one thread, beside other work.'
+        f'{none} more configs have none of these backbones, and {waiting} have one but '
+        f'have not been compared yet. {hours:.1f} hours on one thread, beside other '
+        'work.'
     )
 
 
