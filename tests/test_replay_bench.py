@@ -138,7 +138,8 @@ def test_a_replay_is_reported_and_goes_on(folder, tool):
     assert lengths['by reward loss', 'TPE'] == 3
     assert lengths['in a supernet', 'as published, controller'] == 1
     for one, other in zip(before, after):
-        assert other['regret'][: len(one['regret'])] == one['regret']
+        if one['problem'] != 'in a supernet':  # which has a mean of replays
+            assert other['regret'][: len(one['regret'])] == one['regret']
         assert all(regret >= 0 for regret in other['regret'])
     page = (folder / 'page.md').read_text()
     assert '| random, 4 epochs each | ' in page and '3 replays a cell' in page

@@ -19,7 +19,7 @@ MOST_STEPS = 12
 """of a surrogate search: with more masks its steps become larger, as fits take time"""
 SHORT = 1
 """epochs of a short training"""
-MOST_IDLE = 30
+MOST_IDLE = 60
 """a searcher stops after so many masks in a row without a new training"""
 KEPT = 4
 """of so many masks that were trained for an epoch, one goes on to the end"""
@@ -107,8 +107,10 @@ def spend(searcher: BaseSearcher, account: Account) -> Dict[Request, float]:
     return told
 
 
-def measured_best(told: Dict[Request, float]) -> Bits:
-    """Return the mask with the best measurement."""
+def measured_best(told: Dict[Request, float], bench: TrainedBench, seed: int) -> Bits:
+    """Return the mask with the best measurement, a random one if there is none."""
+    if not told:
+        return shuffled(bench, seed)[0]
     return max(told, key=told.__getitem__).bits
 
 
@@ -160,7 +162,7 @@ def by_model(
 
 def by_tpe(bench: TrainedBench, epochs: int, seed: int) -> Bits:
     searcher = OptunaSearcher(bench.num_bits, seed=seed, masks_per_step=1)
-    return measured_best(spend(searcher, Account(bench, epochs)))
+    return measured_best(spend(searcher, Account(bench, epochs)), bench, seed)
 
 
 def by_controller(bench: TrainedBench, epochs: int, seed: int) -> Bits:
@@ -178,7 +180,7 @@ def by_controller(bench: TrainedBench, epochs: int, seed: int) -> Bits:
     mode = Request(searcher.mode(), bench.epochs)
     if mode.bits in bench:
         told[mode] = account.train(mode.bits, bench.epochs)
-    return measured_best(told)
+    return measured_best(told, bench, seed)
 
 
 def searches(full: int) -> Dict[str, Callable[[TrainedBench, int, int], Bits]]:
