@@ -185,7 +185,8 @@ def test_a_runtime_runs_the_networks_that_are_timed(runtime, tmp_path):
         pytest.importorskip(runtime)
     models = [torch.nn.Conv2d(3, channels, 3).eval() for channels in (4, 5)]
     images = torch.randn(2, 3, 8, 8)
-    runs = Runs(models, Form(True, 'contiguous', runtime), images, str(tmp_path))
+    named = dict(zip(by_label().values(), models))
+    runs = Runs(named, Form(True, 'contiguous', runtime), images, str(tmp_path))
     with torch.inference_mode():
         for call, model in zip(runs.open(), models, strict=True):
             out = call(images)

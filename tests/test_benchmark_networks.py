@@ -8,9 +8,11 @@ import pytest
 import torch
 from benchmarked import by_label
 
+from benchmark import pick
 from benchmark_networks import count, prepare
 from benchmark_timing import TrainingStep
 from ean_mm.deploy import MEMORY_FORMATS
+from ean_mm.errors import EANError
 
 
 def test_the_default_masks_are_the_published_ones():
@@ -104,3 +106,12 @@ def test_a_training_step_changes_every_weight(memory_format):
     TrainingStep(model)(torch.randn(2, 3, 32, 32))
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), name
+
+
+def test_networks_are_picked_by_their_labels():
+    networks = list(by_label(references=['mmpretrain']).values())
+    picked = [network.label for network in pick(networks, ['SE mask'])]
+    assert picked == ['plain', 'SE mask', 'mmpretrain ResNet']
+    assert pick(networks, None) == networks
+    with pytest.raises(EANError, match="'SE' is not timed; there are SE mask, "):
+        pick(networks, ['SE'])

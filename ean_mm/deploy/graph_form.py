@@ -10,7 +10,7 @@ weights, and only the maps that the backbone returns are put in order again.
 
 import copy
 from functools import partial
-from typing import Any, Optional, Sequence
+from typing import Any, List, Optional, Sequence
 
 import torch
 from mmpretrain.models.classifiers import BaseClassifier
@@ -62,7 +62,7 @@ def _backbone(network: Any) -> Any:
 
 def _groups(stage: Any) -> int:
     """Return the number of groups of a stage's SGE, 0 if it has no faster form."""
-    used = [module for module in modules_at(stage.places) if module is not None]
+    used: List[Any] = [each for each in modules_at(stage.places) if each is not None]
     groups = {
         module.groups
         if type(module) in (SGEAttention, SGEForInput) and gives_gate(module)
@@ -107,7 +107,8 @@ def _in_first_order(
 
 def _plug_in(stage: Any, planar: bool) -> None:
     """Let the last convolutions of blocks attend to what they return."""
-    for block, attention in zip(stage, modules_at(stage.places)):
+    attentions: List[Any] = modules_at(stage.places)
+    for block, attention in zip(stage, attentions):
         if attention is not None:
             block.conv3 = SGEConv(block.conv3, attention, planar)
     stage.places = ()
@@ -137,8 +138,8 @@ class SGEConv(nn.Module):
         weight, bias = attention.weight.detach(), attention.bias.detach()
         self.scale, self.shift = weight.flatten(), bias.flatten()
         self.gate = nn.Conv2d(self.groups, self.groups, 1)
-        self.gate.weight.data = torch.diag(self.scale)[..., None, None]
-        self.gate.bias.data = self.shift
+        self.gate.weight = nn.Parameter(torch.diag(self.scale)[..., None, None])
+        self.gate.bias = nn.Parameter(self.shift)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the attended output ``(N, C, H, W)`` for ``x``."""

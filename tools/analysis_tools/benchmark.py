@@ -29,12 +29,12 @@ import os
 import platform
 from itertools import product
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
 
-from benchmark_networks import list_networks
+from benchmark_networks import TimedNetwork, list_networks
 from benchmark_plot import draw_benchmark
 from benchmark_report import read, show
 from benchmark_timing import Form, measure
@@ -105,6 +105,19 @@ def parse_args() -> argparse.Namespace:
         "wrapper: mmpretrain's in EANWrapper; default: mmpretrain, and timm where it "
         'is installed',
     )
+    add(
+        '--networks',
+        nargs='+',
+        metavar='LABEL',
+        help="which of these networks to time, as 'SE mask' or 'timm SEResNet'; the "
+        'plain ones are always timed; default: all',
+    )
+    add(
+        '--files',
+        metavar='FOLDER',
+        help='where to keep what is exported for --runtime, to be used in the next '
+        'repeat or run with the same code; default: nowhere, each repeat exports',
+    )
     add('--rounds', type=int, default=20, help='runs of each network in a setting')
     add('--repeats', type=int, default=3, help='repetitions of the whole, weights too')
     add('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
@@ -153,7 +166,7 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> Dict[str, Any]:
     """Measure everything; the output file grows with every setting."""
-    networks = list_networks(args)
+    networks = pick(list_networks(args), args.networks)
     machine = f'{platform.machine()}, {os.cpu_count()} CPUs'
     if torch.device(args.device).type == 'cuda':
         torch.cuda.set_device(args.device)  # whose work is waited for
@@ -173,6 +186,24 @@ def run(args: argparse.Namespace) -> Dict[str, Any]:
             if args.out:
                 write(args.out, json.dumps(result, indent=1).encode())
     return result
+
+
+def pick(
+    networks: List[TimedNetwork], labels: Optional[Sequence[str]]
+) -> List[TimedNetwork]:
+    """Return the plain networks and those that have been named."""
+    known = {network.label for network in networks}
+    unknown = set(labels or ()) - known
+    if unknown:
+        raise EANError(
+            f'--networks {unknown.pop()!r} is not timed; there are '
+            f'{", ".join(sorted(known))}'
+        )
+    return [
+        network
+        for network in networks
+        if labels is None or not network.attention or network.label in labels
+    ]
 
 
 def forms(args: argparse.Namespace) -> List[Form]:

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -103,23 +103,31 @@ class Runs:
     """Networks in the runtime of a form.
 
     Args:
-        models: The networks.
+        models: The networks, by what is known of them.
         form: The form; in another runtime than PyTorch they are exported to a folder.
         images: Example images ``(N, C, H, W)``.
-        folder: The folder.
+        folder: The folder. What is there already is not exported again.
     """
 
     def __init__(
-        self, models: Sequence[nn.Module], form: Form, images: Tensor, folder: str
+        self,
+        models: Dict[TimedNetwork, nn.Module],
+        form: Form,
+        images: Tensor,
+        folder: str,
     ) -> None:
-        self.models = models
+        self.models = [*models.values()]
         self.form = form
         self.files = []
-        if form.runtime in RUNTIMES:
-            suffix = SUFFIXES[form.runtime]
-            self.files = [f'{folder}/{i}{suffix}' for i in range(len(models))]
-        for model, file in zip(models, self.files):
-            export(model, file, images)
+        if form.runtime not in RUNTIMES:
+            return
+        for network, model in models.items():
+            names = (network.source, network.network, network.label, network.mask)
+            name = '_'.join(filter(None, names)).replace(' ', '_')
+            self.files.append(f'{folder}/{name}{SUFFIXES[form.runtime]}')
+            if not Path(self.files[-1]).exists():
+                print(f'exporting {self.files[-1]}', file=sys.stderr)
+                export(model, self.files[-1], images)
 
     def open(self) -> Sequence[Callable[[Tensor], Any]]:
         """Return what is to be called, for as many threads as PyTorch has now."""
@@ -145,7 +153,8 @@ def measure(
     models = [prepare(n, *in_torch, args.device, args.training) for n in networks]
     size = (3, args.image_size, args.image_size)
     with tempfile.TemporaryDirectory() as folder:
-        runs = Runs(models, form, torch.randn(2, *size), folder)
+        by_network = dict(zip(networks, models))
+        runs = Runs(by_network, form, torch.randn(2, *size), args.files or folder)
         for batch, threads in product(args.batch, args.threads):
             setting = Setting(*in_torch, batch, threads, args.training, *form[2:])
             # No bar that moves: drawing it would take time from what is timed.
