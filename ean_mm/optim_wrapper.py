@@ -23,8 +23,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
     ``AmpOptimWrapper`` works on GPUs alone. Weights, their gradients and the optimizer
     stay in float32. No loss is scaled, as bfloat16 has the exponents of float32.
 
-    Args:
-        *args, **kwargs: See ``OptimWrapper``.
+    Its arguments are those of ``OptimWrapper``.
 
     Example:
         >>> optim_wrapper = dict(
