@@ -115,3 +115,16 @@ def test_networks_are_picked_by_their_labels():
     assert pick(networks, None) == networks
     with pytest.raises(EANError, match="'SE' is not timed; there are SE mask, "):
         pick(networks, ['SE'])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('runtime', ['openvino', 'onnxruntime'])
+def test_the_profile_of_a_runtime_counts_its_layers(runtime, tool):
+    pytest.importorskip(runtime)
+    pytest.importorskip('onnxscript')
+    status, out = tool(
+        'analysis_tools/profile_runtime.py', runtime, '--depth', 18, '--image-size', 32,
+        '--passes', 2, '--threads', 1)  # fmt: skip
+    assert status == 0, status
+    counts = [row.count('(') for row in out.splitlines() if 'Conv' in row]
+    assert max(counts) == 3 and 'more than plain' in out

@@ -158,6 +158,20 @@ def test_bf16_needs_a_processor_and_a_runtime_that_have_it(exported):
     assert_same(compiled(IMAGES), model(IMAGES), 0.05)
 
 
+def test_bf16_goes_on_to_the_last_layers(exported):
+    """OpenVINO leaves them in float32, and converts maps between them."""
+    _, options = exported
+    try:
+        compiled = CompiledBackbone(**options, precision='bf16')
+    except EANError:
+        pytest.skip('no bf16')
+    compiled(IMAGES)
+    (network,) = compiled._network.compiled.values()
+    layers = [each.get_rt_info() for each in network.get_runtime_model().get_ops()]
+    sums = [each for each in layers if each['layerType'] == 'Subgraph']
+    assert sums and all(each['runtimePrecision'] == 'bf16' for each in sums)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', ['SGE', 'DIA', 'SPA', 'ECA', 'CBAM'])
 @torch.no_grad()
