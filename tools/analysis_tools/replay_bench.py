@@ -86,9 +86,7 @@ def main() -> None:
         replay_supernets(args, bench, supernets, results, state)
     regrets = regrets_of(args, results)
     blocks = {
-        f'bench replays {args.attention}': replay_block(
-            bench, supernets, regrets, args.seeds
-        ),
+        f'bench replays {args.attention}': replay_block(bench, supernets, regrets),
         f'bench scores {args.attention}': ranking_block(bench, supernets),
     }
     report(args, blocks)

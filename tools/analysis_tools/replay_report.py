@@ -87,17 +87,25 @@ def _mean(values: Sequence[float]) -> str:
     return f'{text} ± {standard_error(values):.2f}' if len(values) > 1 else text
 
 
-def replay_block(
-    bench: BenchRows, supernets: Supernets, regrets: Regrets, seeds: int
-) -> str:
+def replay_block(bench: BenchRows, supernets: Supernets, regrets: Regrets) -> str:
     """Write what the replayed searches have found, as Markdown."""
     if not regrets:
         return 'No search has been replayed yet.'
     searchers = dict.fromkeys(name for found in regrets.values() for name in found)
     supernet_rows = supernets.rows or []
+    numbers = {
+        len(values)
+        for problem, found in regrets.items()
+        for by_cost in found.values()
+        for values in by_cost.values()
+        if problem != IN_SUPERNET
+    }
+    replays = ' to '.join(
+        map(str, sorted({min(numbers, default=0), max(numbers, default=0)}))
+    )
     parts = [
         f'{bench.attention}: regret of the recommended mask on the true test accuracy, '
-        f'in points. {_truth(bench)} {seeds} replays a cell with standard errors of '
+        f'in points. {_truth(bench)} {replays} replays a cell with standard errors of '
         'the search alone, as all replays see the same trainings; *in a supernet* '
         'these are over the seeds of supernets, of which there are few. An epoch is '
         f'one of a training, which has {bench.epochs}; a supernet is charged for its '
